@@ -149,8 +149,8 @@ export interface EventBatch {
   firstUnixNano: bigint;
   lastUnixNano: bigint;
   eventCount: number;
-  /** Castagnoli CRC of the uncompressed payload. */
-  crc32c: number;
+  /** CRC-32 (IEEE 802.3, as in zlib) of the uncompressed payload. */
+  crc32: number;
   compression: Compression;
   /** A serialized cleartap.event.v1.Events. */
   payload: Buffer;
@@ -1195,7 +1195,7 @@ function createBaseEventBatch(): EventBatch {
     firstUnixNano: 0n,
     lastUnixNano: 0n,
     eventCount: 0,
-    crc32c: 0,
+    crc32: 0,
     compression: 0,
     payload: Buffer.alloc(0),
     gaps: [],
@@ -1225,8 +1225,8 @@ export const EventBatch: MessageFns<EventBatch> = {
     if (message.eventCount !== 0) {
       writer.uint32(32).uint32(message.eventCount);
     }
-    if (message.crc32c !== 0) {
-      writer.uint32(40).uint32(message.crc32c);
+    if (message.crc32 !== 0) {
+      writer.uint32(40).uint32(message.crc32);
     }
     if (message.compression !== 0) {
       writer.uint32(48).int32(message.compression);
@@ -1290,7 +1290,7 @@ export const EventBatch: MessageFns<EventBatch> = {
               break;
             }
 
-            message.crc32c = reader.uint32();
+            message.crc32 = reader.uint32();
             continue;
           }
           case 6: {
@@ -1347,7 +1347,7 @@ export const EventBatch: MessageFns<EventBatch> = {
         : isSet(object.event_count)
         ? globalThis.Number(object.event_count)
         : 0,
-      crc32c: isSet(object.crc32c) ? globalThis.Number(object.crc32c) : 0,
+      crc32: isSet(object.crc32) ? globalThis.Number(object.crc32) : 0,
       compression: isSet(object.compression) ? compressionFromJSON(object.compression) : 0,
       payload: isSet(object.payload) ? Buffer.from(bytesFromBase64(object.payload)) : Buffer.alloc(0),
       gaps: globalThis.Array.isArray(object?.gaps)
@@ -1370,8 +1370,8 @@ export const EventBatch: MessageFns<EventBatch> = {
     if (message.eventCount !== 0) {
       obj.eventCount = Math.round(message.eventCount);
     }
-    if (message.crc32c !== 0) {
-      obj.crc32c = Math.round(message.crc32c);
+    if (message.crc32 !== 0) {
+      obj.crc32 = Math.round(message.crc32);
     }
     if (message.compression !== 0) {
       obj.compression = compressionToJSON(message.compression);
@@ -1398,7 +1398,7 @@ export const EventBatch: MessageFns<EventBatch> = {
       ? BigInt(object.lastUnixNano)
       : 0n;
     message.eventCount = object.eventCount ?? 0;
-    message.crc32c = object.crc32c ?? 0;
+    message.crc32 = object.crc32 ?? 0;
     message.compression = object.compression ?? 0;
     message.payload = object.payload ?? Buffer.alloc(0);
     message.gaps = object.gaps?.map((e) => GapReport.fromPartial(e)) || [];
