@@ -8,7 +8,6 @@ import { exitCodes } from '../../common/exit-codes.js'
 import { Lifecycle, untilSignal } from '../../common/lifecycle.js'
 import { createLogger } from '../../common/log.js'
 import { startTelemetry } from '../../common/telemetry.js'
-import { version } from '../../common/version.js'
 import { startControlPlane } from './control-plane.js'
 
 async function main(): Promise<number> {
@@ -17,7 +16,7 @@ async function main(): Promise<number> {
   const logger = createLogger('controlplane', config.log)
   const lifecycle = new Lifecycle(logger)
   try {
-    lifecycle.add('telemetry', await startTelemetry('controlplane', version, process.env))
+    lifecycle.add('telemetry', await startTelemetry('controlplane', process.env))
     const pageDirectory = fileURLToPath(new URL('../ui/', import.meta.url))
     const controlPlane = await startControlPlane({ config, env: process.env, logger, pageDirectory })
     lifecycle.add('control plane', controlPlane.stop)

@@ -79,10 +79,15 @@ export function parseInput<Schema extends z.ZodType>(
   const errors = result.error.issues.map((issue) => ({
     path: issue.path.join('.'),
     code: issue.code.toUpperCase(),
-    message: issue.message,
+    message:
+      issue.code === 'unrecognized_keys' ? `${issue.message}; accepted: ${keysOf(schema)}` : issue.message,
   }))
   const detail = errors.map(({ path, message }) => `${path || where}: ${message}`).join('; ')
   throw new ProblemError(400, 'INVALID_ARGUMENT', detail, { errors })
+}
+
+function keysOf(schema: z.ZodType): string {
+  return 'shape' in schema ? Object.keys(Object(schema.shape)).join(', ') : ''
 }
 
 function fromPulse(error: ClientError): ProblemError {
