@@ -60,6 +60,9 @@ const projects = ['gen', 'common', 'agent', 'pulse', 'controlplane', 'deploy/loc
 
 const sources = () => projects.flatMap(listFiles).filter((file) => /\.(ts|tsx|json)$/.test(file))
 
+/** The page's modules are built beside the page itself. */
+const sourceOf = (stem) => stem.replace(/^controlplane\/ui-modules\//, 'controlplane/ui/')
+
 /** What tsc wrote for a source that is no longer there: a deleted test must not run on. */
 const pruneStale = (directory) => {
   for (const entry of readdirSync(join(root, 'dist', directory), { withFileTypes: true })) {
@@ -67,7 +70,8 @@ const pruneStale = (directory) => {
     if (entry.isDirectory()) pruneStale(path)
     else if (path.endsWith('.d.ts')) {
       const stem = path.slice(0, -'.d.ts'.length)
-      if (existsSync(join(root, `${stem}.ts`)) || existsSync(join(root, `${stem}.tsx`))) continue
+      const source = join(root, sourceOf(stem))
+      if (existsSync(`${source}.ts`) || existsSync(`${source}.tsx`)) continue
       for (const suffix of ['.js', '.js.map', '.d.ts', '.d.ts.map']) {
         rmSync(join(root, 'dist', `${stem}${suffix}`), { force: true })
       }
