@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause */
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* The one object: every program shares the maps of lib/maps.h, so they are one translation unit. */
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>

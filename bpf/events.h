@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause */
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * What the kernel side and the agent say to each other: records, opcodes, limits, knobs of attach cookies.
  * agent/src/bpf/layout.ts mirrors it; layout.test.ts compares the two.

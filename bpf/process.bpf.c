@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause */
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* Fork, exec and exit of processes. Everything that names a process is read at exec: a few milliseconds later it may be gone. */
 
 /* Scratch is per CPU: tracepoints do not sleep and are not re-entered by themselves, unlike uprobes. */

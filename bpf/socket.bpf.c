@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause */
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * TCP sockets as their thread uses them. sock_send_length and sock_recv_length (6.3) give the socket itself, without
  * a walk over file tables; inet_sock_set_state tells which end opened the connection.

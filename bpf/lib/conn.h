@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause */
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* Who is captured, and which socket stands below a TLS object. */
 #ifndef CLEARTAP_CONN_H
 #define CLEARTAP_CONN_H

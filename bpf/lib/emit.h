@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause */
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* Records into the rings. Nothing is lost without being counted, by stream and reason. */
 #ifndef CLEARTAP_EMIT_H
 #define CLEARTAP_EMIT_H

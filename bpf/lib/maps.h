@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause */
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* Every map, and the knobs set before load. Sizes marked 1 are set by the agent. */
 #ifndef CLEARTAP_MAPS_H
 #define CLEARTAP_MAPS_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 OR BSD-2-Clause */
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * OpenSSL: read and write of one TLS object. Which functions are probed, and how each reports its count, the agent
  * says by the attach cookie; the arguments are (object, buffer, length, ...) in all of them.
