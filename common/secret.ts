@@ -1,0 +1,41 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import type { SecretReference } from './config/schema.js'
+
+const maxSecretBytes = 64 * 1024
+
+/**
+ * The secret that a reference names. A file loses one trailing newline. Throws an Error that names the
+ * variable or file, never the value, if there is none, it is empty, or a file is above 64 KiB.
+ */
+export function readSecret(reference: SecretReference, env: NodeJS.ProcessEnv): string {
+  if ('env' in reference) return requireValue(env[reference.env], `environment variable ${reference.env}`)
+  return requireValue(readBounded(reference.file).replace(/\r?\n$/, ''), `file ${reference.file}`)
+}
+
+function requireValue(value: string | undefined, source: string): string {
+  if (value === undefined) throw new Error(`secret: ${source} is not set`)
+  if (value === '') throw new Error(`secret: ${source} is empty`)
+  return value
+}
+
+function readBounded(file: string): string {
+  const buffer = Buffer.alloc(maxSecretBytes + 1)
+  let length = 0
+  try {
+    const fd = openSync(file, 'r')
+    try {
+      let read = -1
+      while (read !== 0 && length < buffer.length) {
+        read = readSync(fd, buffer, length, buffer.length - length, null)
+        length += read
+      }
+    } finally {
+      closeSync(fd)
+    }
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+    throw new Error(`secret: cannot read file ${file} (${code})`)
+  }
+  if (length > maxSecretBytes) throw new Error(`secret: file ${file} is larger than ${maxSecretBytes} bytes`)
+  return buffer.toString('utf8', 0, length)
+}
