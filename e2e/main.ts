@@ -2,7 +2,9 @@
  * npm run e2e -- SUITE... [--full] | --all | --list
  *
  * Prints a line a cell. Exit code 0: every cell passed. 1: a cell failed. 2: a suite could not run.
+ * --counts FILE also writes {passed, failed, broken}: cells, cells, and suites that could not run.
  */
+import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import type { Suite } from './suite.js'
 import { CannotRun } from './suite.js'
@@ -59,7 +61,7 @@ const runSuite = async (suite: Suite, full: boolean): Promise<Outcome> => {
   return outcome
 }
 
-const runSuites = async (chosen: readonly Suite[], full: boolean): Promise<number> => {
+const runSuites = async (chosen: readonly Suite[], full: boolean, countsPath?: string): Promise<number> => {
   const outcomes: Outcome[] = []
   for (const suite of chosen) outcomes.push(await runSuite(suite, full))
   const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0)
@@ -67,6 +69,7 @@ const runSuites = async (chosen: readonly Suite[], full: boolean): Promise<numbe
   const broken = outcomes.filter((outcome) => outcome.broken !== undefined).length
   const notRun = broken === 0 ? '' : `, ${broken} suites could not run`
   process.stdout.write(`cells: ${passed} passed, ${failed} failed${notRun}\n`)
+  if (countsPath !== undefined) await writeFile(countsPath, JSON.stringify({ passed, failed, broken }))
   return broken > 0 ? 2 : failed > 0 ? 1 : 0
 }
 
@@ -90,7 +93,7 @@ const main = async (argv: readonly string[]): Promise<number> => {
   const { values, positionals } = parseArgs({
     args: [...argv],
     allowPositionals: true,
-    options: { all: flag, full: flag, list: flag },
+    options: { all: flag, full: flag, list: flag, counts: { type: 'string' } },
   })
   if (values.list) {
     for (const { name, about } of suites) process.stdout.write(`${name.padEnd(12)} ${about}\n`)
@@ -101,7 +104,7 @@ const main = async (argv: readonly string[]): Promise<number> => {
     return 2
   }
   const chosen = chooseSuites(positionals, values.all)
-  return chosen === undefined ? 2 : runSuites(chosen, values.full)
+  return chosen === undefined ? 2 : runSuites(chosen, values.full, values.counts)
 }
 
 try {

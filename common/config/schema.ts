@@ -266,6 +266,13 @@ export const controlplaneConfigSchema = z.strictObject({
     .default([])
     .describe('Buckets that downloads may be signed for.'),
   heartbeat_interval_ms: z.int().min(100).max(600_000).default(10_000).describe('How often agents report.'),
+  reconnect_min_ms: z
+    .int()
+    .min(10)
+    .max(600_000)
+    .default(1000)
+    .describe('Least wait of an agent that lost us.'),
+  reconnect_max_ms: z.int().min(10).max(3_600_000).default(60_000).describe('Longest such wait.'),
 })
 
 export type SecretReference = z.output<typeof secretReference>

@@ -1,0 +1,2 @@
+export { MemorySink } from './memory.js'
+export { StdoutSink, type StdoutSinkStats } from './stdout.js'

@@ -1,0 +1,103 @@
+-- Events. One row an exchange, one row a part of a connection.
+-- Partitions follow the day of receipt, so a wrong clock at an agent cannot break an insert.
+-- (ingested_at, stream_id, seq, batch_index) is unique: ingested_at is one value a block, set by Pulse.
+
+CREATE TABLE IF NOT EXISTS {database}.requests (
+  org LowCardinality(String),
+  ts DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
+  ingested_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+  event_id FixedString(16),
+  connection_id FixedString(16),
+  agent_id FixedString(16) CODEC(ZSTD(1)),
+  agent_host LowCardinality(String),
+  pid UInt32 CODEC(ZSTD(1)),
+  process_start_ns UInt64 CODEC(ZSTD(1)),
+  parent_pid UInt32 CODEC(ZSTD(1)),
+  uid UInt32 CODEC(ZSTD(1)),
+  user LowCardinality(String),
+  comm LowCardinality(String),
+  exe LowCardinality(String),
+  container_id String CODEC(ZSTD(1)),
+  cgroup String CODEC(ZSTD(1)),
+  confidence Enum8('unspecified' = 0, 'unknown' = 1, 'inferred' = 2, 'exact' = 3),
+  direction Enum8('unspecified' = 0, 'ingress' = 1, 'egress' = 2),
+  local_address IPv6 CODEC(ZSTD(1)),
+  local_port UInt16 CODEC(ZSTD(1)),
+  remote_address IPv6 CODEC(ZSTD(1)),
+  remote_port UInt16 CODEC(ZSTD(1)),
+  protocol LowCardinality(String),
+  tls_library LowCardinality(String),
+  method LowCardinality(String),
+  scheme LowCardinality(String),
+  host LowCardinality(String),
+  path String CODEC(ZSTD(1)),
+  query String CODEC(ZSTD(1)),
+  status UInt16 CODEC(T64, ZSTD(1)),
+  first_byte_ns UInt64 CODEC(T64, ZSTD(1)),
+  duration_ns UInt64 CODEC(T64, ZSTD(1)),
+  request_bytes UInt64 CODEC(T64, ZSTD(1)),
+  response_bytes UInt64 CODEC(T64, ZSTD(1)),
+  request_body_bytes UInt64 CODEC(T64, ZSTD(1)),
+  response_body_bytes UInt64 CODEC(T64, ZSTD(1)),
+  request_content_type LowCardinality(String),
+  response_content_type LowCardinality(String),
+  user_agent String CODEC(ZSTD(1)),
+  completeness Enum8('unspecified' = 0, 'complete' = 1, 'gap' = 2, 'aborted' = 3),
+  bytes_lost UInt64 CODEC(T64, ZSTD(1)),
+  trace_id FixedString(16) CODEC(ZSTD(1)),
+  span_id FixedString(8) CODEC(ZSTD(1)),
+  index_in_connection UInt32 CODEC(ZSTD(1)),
+  artifacts Array(Tuple(kind UInt8, sha256 FixedString(32), size UInt64, truncated Bool, content_type String, store String, key String)),
+  stream_id FixedString(16) CODEC(ZSTD(1)),
+  seq UInt64 CODEC(Delta, ZSTD(1)),
+  batch_index UInt32 CODEC(Delta, ZSTD(1)),
+  INDEX event_id_bloom event_id TYPE bloom_filter(0.001) GRANULARITY 1,
+  INDEX trace_id_bloom trace_id TYPE bloom_filter(0.001) GRANULARITY 1,
+  INDEX connection_id_bloom connection_id TYPE bloom_filter(0.001) GRANULARITY 1
+) ENGINE = MergeTree
+PARTITION BY toDate(ingested_at)
+ORDER BY (org, ts, event_id)
+TTL toDateTime(ingested_at) + INTERVAL 30 DAY
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+
+CREATE TABLE IF NOT EXISTS {database}.connections (
+  org LowCardinality(String),
+  ts DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
+  ingested_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+  event_id FixedString(16),
+  connection_id FixedString(16),
+  agent_id FixedString(16) CODEC(ZSTD(1)),
+  agent_host LowCardinality(String),
+  pid UInt32 CODEC(ZSTD(1)),
+  process_start_ns UInt64 CODEC(ZSTD(1)),
+  parent_pid UInt32 CODEC(ZSTD(1)),
+  uid UInt32 CODEC(ZSTD(1)),
+  user LowCardinality(String),
+  comm LowCardinality(String),
+  exe LowCardinality(String),
+  container_id String CODEC(ZSTD(1)),
+  cgroup String CODEC(ZSTD(1)),
+  confidence Enum8('unspecified' = 0, 'unknown' = 1, 'inferred' = 2, 'exact' = 3),
+  direction Enum8('unspecified' = 0, 'ingress' = 1, 'egress' = 2),
+  local_address IPv6 CODEC(ZSTD(1)),
+  local_port UInt16 CODEC(ZSTD(1)),
+  remote_address IPv6 CODEC(ZSTD(1)),
+  remote_port UInt16 CODEC(ZSTD(1)),
+  protocol LowCardinality(String),
+  tls_library LowCardinality(String),
+  part UInt32 CODEC(ZSTD(1)),
+  finalized Bool,
+  opened DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
+  bytes_read UInt64 CODEC(T64, ZSTD(1)),
+  bytes_written UInt64 CODEC(T64, ZSTD(1)),
+  bytes_lost UInt64 CODEC(T64, ZSTD(1)),
+  exchanges UInt32 CODEC(ZSTD(1)),
+  stream_id FixedString(16) CODEC(ZSTD(1)),
+  seq UInt64 CODEC(Delta, ZSTD(1)),
+  batch_index UInt32 CODEC(Delta, ZSTD(1)),
+  INDEX connection_id_bloom connection_id TYPE bloom_filter(0.001) GRANULARITY 1
+) ENGINE = MergeTree
+PARTITION BY toDate(ingested_at)
+ORDER BY (org, ts, event_id)
+TTL toDateTime(ingested_at) + INTERVAL 30 DAY
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;

@@ -1,0 +1,210 @@
+/**
+ * Commits blocks: rows, then the record that they are stored, then the batches' onCommit.
+ * One block at a time, in order, so that the order of ingested_at is the order of commit.
+ * While ClickHouse is down the same bytes are tried again and again, and room() makes streams wait.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import type { Column } from '../tables/columns.js'
+import { connectionColumns } from '../tables/connections.js'
+import { ingestBatchColumns, writeIngestBatch } from '../tables/ingest-batches.js'
+import { requestColumns } from '../tables/requests.js'
+import { RowBuffer } from '../tables/row-buffer.js'
+import { Block, type BlockBatch } from './block.js'
+import { type ClickHouse, StatementError } from './client.js'
+
+export interface WriterOptions {
+  readonly clickhouse: ClickHouse
+  readonly database: string
+  readonly maxBlockRows: number
+  readonly maxBlockBytes: number
+  readonly maxBlockAgeMs: number
+  /** The latest ingested_at in the database; blocks come after it. */
+  readonly afterMicros: bigint
+  readonly log: Logger
+  /** Called after each commit, before the batches' own onCommit. Must not throw. */
+  readonly onBlock: (block: Block, durationMs: number) => void
+  /** Called after each failed attempt. */
+  readonly onRetry: (error: StatementError) => void
+}
+
+/** Blocks that wait behind the one in flight before room() makes streams wait. */
+const MAX_WAITING_BLOCKS = 1
+const FIRST_RETRY_MS = 50
+const LAST_RETRY_MS = 5_000
+/** With nothing in flight, a block this full is not kept waiting for more. */
+const IDLE_SEAL_SHARE = 0.25
+
+export class BlockWriter {
+  readonly #options: WriterOptions
+  readonly #sealed: Block[] = []
+  readonly #waiting = new Set<() => void>()
+  readonly #stop = new AbortController()
+  #open: Block | undefined
+  #ageTimer: NodeJS.Timeout | undefined
+  #lastMicros: bigint
+  #running: Promise<void> | undefined
+  #failingSinceMs: number | undefined
+
+  constructor(options: WriterOptions) {
+    this.#options = options
+    this.#lastMicros = options.afterMicros
+  }
+
+  /** Since when commits fail (Date.now()), or undefined while they do not. */
+  get failingSinceMs(): number | undefined {
+    return this.#failingSinceMs
+  }
+
+  /** Bytes of rows that are not committed yet. */
+  get pendingBytes(): number {
+    return [...this.#sealed, ...(this.#open ? [this.#open] : [])].reduce((sum, block) => sum + block.bytes, 0)
+  }
+
+  /** Resolves when a batch may be added; rejects with the signal's reason when that is aborted first. */
+  async room(signal: AbortSignal): Promise<void> {
+    while (this.#sealed.length > MAX_WAITING_BLOCKS) {
+      signal.throwIfAborted()
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          this.#waiting.delete(wake)
+          signal.removeEventListener('abort', wake)
+          resolve()
+        }
+        this.#waiting.add(wake)
+        signal.addEventListener('abort', wake)
+      })
+    }
+    signal.throwIfAborted()
+  }
+
+  /** The block that takes rows now. Add rows and the batch without waiting in between, then call added(). */
+  block(): Block {
+    this.#open ??= this.#openBlock()
+    return this.#open
+  }
+
+  /** Adds a batch whose rows are in block(); the batch's onCommit follows. */
+  added(batch: BlockBatch): void {
+    const block = this.block()
+    block.batches.push(batch)
+    const { maxBlockRows, maxBlockBytes } = this.#options
+    const share = Math.max(block.rowCount / maxBlockRows, block.bytes / maxBlockBytes)
+    if (share >= 1 || (share >= IDLE_SEAL_SHARE && this.#running === undefined)) this.#seal()
+  }
+
+  /** Commits what was added, as long as ClickHouse answers within graceMs. The rest was never acknowledged. */
+  async close(graceMs: number): Promise<void> {
+    this.#seal()
+    const timer = setTimeout(() => this.#stop.abort(), graceMs)
+    await this.#running
+    clearTimeout(timer)
+    this.#stop.abort()
+  }
+
+  #openBlock(): Block {
+    const now = BigInt(Date.now()) * 1000n
+    this.#lastMicros = now > this.#lastMicros ? now : this.#lastMicros + 1n
+    const ageMs = this.#options.maxBlockAgeMs
+    this.#ageTimer = setTimeout(() => this.#seal(), ageMs)
+    return new Block(this.#lastMicros)
+  }
+
+  #seal(): void {
+    clearTimeout(this.#ageTimer)
+    const block = this.#open
+    if (block === undefined || block.batches.length === 0) return
+    this.#open = undefined
+    this.#sealed.push(block)
+    this.#running ??= this.#commitAll().finally(() => {
+      this.#running = undefined
+    })
+  }
+
+  async #commitAll(): Promise<void> {
+    for (let block = this.#sealed[0]; block !== undefined; block = this.#sealed[0]) {
+      const startedAt = performance.now()
+      if (!(await this.#commit(block))) return
+      this.#sealed.shift()
+      this.#options.onBlock(block, performance.now() - startedAt)
+      for (const batch of block.batches) batch.onCommit()
+      for (const wake of this.#waiting) wake()
+    }
+  }
+
+  /** False if the writer was stopped before the block was in. */
+  async #commit(block: Block): Promise<boolean> {
+    const { requests, connections } = block.rows
+    const tables = [
+      this.#insertRows(block, 'requests', columnNames(requestColumns), requests),
+      this.#insertRows(block, 'connections', columnNames(connectionColumns), connections),
+    ]
+    if ((await Promise.all(tables)).includes(false)) return false
+    return await this.#insertRows(block, 'ingest_batches', ingestBatchColumns.join(', '), this.#record(block))
+  }
+
+  #record(block: Block): RowBuffer {
+    const rows = new RowBuffer()
+    const token = block.token('ingest_batches', new Uint8Array())
+    for (const batch of block.batches) {
+      writeIngestBatch(rows, {
+        streamId: batch.streamId,
+        epoch: batch.epoch,
+        sequence: batch.sequence,
+        rows: batch.accepted,
+        rejected: batch.rejected,
+        lost: batch.lost,
+        token,
+        committedAtMicros: block.ingestedAtMicros,
+      })
+    }
+    return rows
+  }
+
+  async #insertRows(block: Block, table: string, columns: string, rows: RowBuffer): Promise<boolean> {
+    if (rows.rows === 0) return true
+    const bytes = rows.written()
+    const token = block.token(table, bytes).toString('hex')
+    const sql = `INSERT INTO ${this.#options.database}.${table} (${columns}) FORMAT RowBinary`
+    for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, LAST_RETRY_MS)) {
+      if (this.#stop.signal.aborted) return false
+      try {
+        await this.#options.clickhouse.insert(sql, bytes, insertSettings(token, rows.rows))
+        this.#failingSinceMs = undefined
+        return true
+      } catch (error) {
+        if (!(error instanceof StatementError)) throw error
+        this.#onFailure(table, error, pauseMs)
+        await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined)
+      }
+    }
+  }
+
+  /** Every failure is tried again: rows are valid by construction, so even a refusal is the database's state. */
+  #onFailure(table: string, error: StatementError, pauseMs: number): void {
+    this.#failingSinceMs ??= Date.now()
+    this.#options.onRetry(error)
+    const fields = { table, code: error.code, reason: error.message, pauseMs }
+    if (error.retryable) this.#options.log.warn(fields, 'insert failed; the same rows will be sent again')
+    else this.#options.log.error(fields, 'insert refused; the same rows will be sent again')
+  }
+}
+
+/** Defaults change between versions of ClickHouse: everything that write-once rests on is said. */
+export function insertSettings(token: string, rows: number): Record<string, string | number> {
+  return {
+    async_insert: 0,
+    insert_deduplicate: 1,
+    insert_deduplication_token: token,
+    deduplicate_blocks_in_dependent_materialized_views: 1,
+    input_format_parallel_parsing: 0,
+    max_insert_block_size: String(Math.max(rows + 1, 1_048_449)),
+    min_insert_block_size_rows: String(Math.max(rows + 1, 1_048_449)),
+    min_insert_block_size_bytes: '0',
+    max_insert_threads: '1',
+  }
+}
+
+function columnNames(columns: readonly Column[]): string {
+  return columns.map((column) => column.name).join(', ')
+}
