@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import http2 from 'node:http2'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { ClientError, ServerError, Status } from 'nice-grpc'
@@ -162,6 +164,15 @@ describe('gRPC server', () => {
       return error instanceof ClientError && error.code === Status.UNAVAILABLE
     })
     channel.close()
+  })
+
+  it('offers a window of 1 MiB a stream and a connection', async () => {
+    const session = http2.connect(`http://${server.address}`)
+    await once(session, 'remoteSettings')
+    assert.equal(session.remoteSettings.initialWindowSize, 1024 * 1024)
+    await new Promise<void>((resolve) => session.ping(() => resolve()))
+    assert.equal(session.state.remoteWindowSize, 1024 * 1024)
+    session.close()
   })
 
   it('refuses to listen beyond loopback, and says which address is taken', async () => {

@@ -1,3 +1,4 @@
+import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js'
 import { createServer, type Server, ServerError, type ServerMiddleware, Status } from 'nice-grpc'
 import { HealthDefinition } from '../gen/grpc/health/v1/health.js'
 import { ServerReflectionDefinition } from '../gen/grpc/reflection/v1/reflection.js'
@@ -40,6 +41,8 @@ export interface GrpcServer {
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
   const { listen, logger, windowBytes = MIB } = options
   const { host, port } = parseLoopbackAddress(listen)
+  // What the library would print on standard error by itself comes back as errors anyway.
+  setLogVerbosity(logVerbosity.NONE)
   const health = new HealthService(options.services)
   const server = createServer(channelOptions(options.maxMessageBytes ?? 4 * MIB + 64 * KIB)).use(
     errorMiddleware(logger),

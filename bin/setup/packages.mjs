@@ -10,7 +10,6 @@ const pythonVenv = () => succeeds('python3', ['-c', 'import venv, ensurepip'])
 export const packageGroups = {
   build: [
     ['clang', program('clang')],
-    ['llvm', program('llvm-strip')],
     ['bpftool', program('bpftool')],
     ['libbpf-dev', file('/usr/include/bpf/libbpf.h')],
     ['libelf-dev', file('/usr/include/libelf.h')],

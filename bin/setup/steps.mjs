@@ -89,32 +89,48 @@ const compile = () =>
     },
   )
 
-/** A part built by a script of its own, by the pinned Node. */
-const buildPart = ({ name, script, inputs, outputs }) => {
-  if (!existsSync(join(root, script))) return
+/** The BPF objects and the addon; the script has its own stamps, this one spares starting it. */
+const buildNative = () =>
   whenChanged(
     {
-      stamp: `dist/.stamps/${name}`,
-      inputs: inputs.flatMap(listFiles),
+      stamp: 'dist/.stamps/native',
+      inputs: ['bpf', 'agent/native'].flatMap(listFiles),
       extra: `${release()} ${process.arch}`,
-      outputs,
+      outputs: ['dist/bpf/cleartap.bpf.o', 'dist/agent/native/cleartap.node'],
     },
     () => {
-      say(`building ${name}`)
-      run(pinnedNode, [script], `${script} failed`)
+      say('building the BPF programs and the addon')
+      run(pinnedNode, ['agent/native/build.mjs'], 'the BPF programs or the addon do not build')
     },
   )
-}
+
+const page = 'controlplane/ui'
+
+const buildPage = () =>
+  whenChanged(
+    {
+      stamp: 'dist/.stamps/page',
+      inputs: ['package-lock.json', ...['gen', page].flatMap(listFiles)],
+      outputs: ['dist/controlplane/ui/index.html'],
+    },
+    () => {
+      say('building the web page (vite)')
+      const vite = [
+        'node_modules/vite/bin/vite.js',
+        'build',
+        '--logLevel',
+        'warn',
+        '--config',
+        `${page}/vite.config.ts`,
+      ]
+      run(pinnedNode, vite, 'the web page does not build')
+    },
+  )
 
 const build = () => {
   compile()
-  buildPart({ name: 'bpf', script: 'bpf/build.mjs', inputs: ['bpf'], outputs: [] })
-  buildPart({
-    name: 'native',
-    script: 'agent/native/build.mjs',
-    inputs: ['bpf', 'agent/native'],
-    outputs: [],
-  })
+  buildNative()
+  if (existsSync(join(root, page))) buildPage()
 }
 
 const steps = {

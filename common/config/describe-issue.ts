@@ -132,7 +132,8 @@ function shown(value: unknown, path: readonly PropertyKey[]): string {
   return text.length > maxShownLength ? `${text.slice(0, maxShownLength)}…` : text
 }
 
-function pathText(path: readonly PropertyKey[]): string {
+/** Such as "sinks[0].type". */
+export function pathText(path: readonly PropertyKey[]): string {
   if (path.length === 0) return 'the file'
   return path.reduce<string>((text, part) => {
     if (typeof part === 'number') return `${text}[${part}]`

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml'
 import type { z } from 'zod'
-import { describeIssue } from './describe-issue.js'
+import { describeIssue, pathText } from './describe-issue.js'
 
 const maxFileBytes = 1024 * 1024
 const maxAliasCount = 100
@@ -11,6 +11,8 @@ export interface ConfigProblem {
   /** One-based; absent if the problem has no place in the file. */
   readonly line?: number
   readonly column?: number
+  /** Such as "sinks[0].type"; absent if the text does not parse. */
+  readonly path?: string
   /** What was found, what is accepted, and where it helps a suggestion. */
   readonly text: string
 }
@@ -58,6 +60,7 @@ export function parseConfig<Schema extends z.ZodType>(
     name,
     problems.map(({ path, key, text: problem }) => ({
       ...placeOf(document, lineCounter, path, key),
+      path: pathText(key === undefined ? path : [...path, key]),
       text: problem,
     })),
   )

@@ -175,7 +175,8 @@ function checkDocument(content: string): CaptureConfig {
     return parseRevision(content)
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
-    const errors = error.problems.map(({ line = 0, column = 0, text }) => ({
+    const errors = error.problems.map(({ path = '', line = 0, column = 0, text }) => ({
+      path,
       code: 'INVALID_REVISION',
       message: text,
       line,

@@ -48,6 +48,12 @@ export class Block {
     const names = this.batches
       .map((batch) => `${Buffer.from(batch.streamId).toString('hex')}:${batch.sequence}`)
       .sort()
-    return createHash('sha256').update(names.join('\n')).update('\0').update(table).update('\0').update(rows).digest()
+    return createHash('sha256')
+      .update(names.join('\n'))
+      .update('\0')
+      .update(table)
+      .update('\0')
+      .update(rows)
+      .digest()
   }
 }

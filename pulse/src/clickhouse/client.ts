@@ -4,7 +4,13 @@
  */
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client'
+import {
+  type ClickHouseClient,
+  ClickHouseError,
+  ClickHouseLogLevel,
+  type ClickHouseSettings,
+  createClient,
+} from '@clickhouse/client'
 
 /** Where a ClickHouse listens and who asks. */
 export interface ClickHouseAddress {

@@ -47,7 +47,9 @@ async function readMigrations(directory: URL, database: string): Promise<Migrati
     names.map(async (name, index) => {
       const number = Number(/^(\d{4})_[a-z0-9_]+\.sql$/.exec(name)?.[1])
       if (number !== index + 1) {
-        throw new Error(`migration ${name}: expected a name such as ${String(index + 1).padStart(4, '0')}_name.sql`)
+        throw new Error(
+          `migration ${name}: expected a name such as ${String(index + 1).padStart(4, '0')}_name.sql`,
+        )
       }
       const text = await readFile(new URL(name, directory), 'utf8')
       return {
@@ -98,9 +100,13 @@ async function apply(clickhouse: ClickHouse, database: string, migration: Migrat
   const row = Buffer.from(
     `${JSON.stringify({ number: migration.number, name: migration.name, checksum: migration.checksum })}\n`,
   )
-  await clickhouse.insert(`INSERT INTO ${database}.schema_migrations (number, name, checksum) FORMAT JSONEachRow`, row, {
-    async_insert: 0,
-  })
+  await clickhouse.insert(
+    `INSERT INTO ${database}.schema_migrations (number, name, checksum) FORMAT JSONEachRow`,
+    row,
+    {
+      async_insert: 0,
+    },
+  )
 }
 
 /** CREATE TABLE without IF NOT EXISTS succeeds for one only. A lock that outlives its holder is taken over. */

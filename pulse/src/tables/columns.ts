@@ -60,7 +60,8 @@ export function writeSlot(
     case 'address':
       return writeAddress(rows, source, low, high)
     case 'enum':
-      if (high !== 0 || low > encoding.last) return `expected 0 to ${encoding.last}, got ${decimal(low, high)}`
+      if (high !== 0 || low > encoding.last)
+        return `expected 0 to ${encoding.last}, got ${decimal(low, high)}`
       return void rows.u8(low)
     case 'bool':
       return void rows.u8(low !== 0 || high !== 0 ? 1 : 0)

@@ -83,7 +83,9 @@ export class BatchEncoder {
     rows: BlockRows,
     stored: StoredTables,
   ): EncodedBatch {
-    const before = [rows.requests, rows.connections].map((buffer) => [buffer, buffer.length, buffer.rows] as const)
+    const before = [rows.requests, rows.connections].map(
+      (buffer) => [buffer, buffer.length, buffer.rows] as const,
+    )
     try {
       return this.#encode(payload, expectedEvents, context, rows, stored)
     } catch (error) {

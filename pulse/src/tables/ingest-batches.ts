@@ -1,6 +1,6 @@
 /** Tables ingest_batches and ingest_holes: how far each agent's stream is stored. */
 import type { LossReason } from '../../../gen/cleartap/pulse/v1/ingest.js'
-import { RowBuffer } from './row-buffer.js'
+import type { RowBuffer } from './row-buffer.js'
 
 export const ingestBatchColumns = [
   'stream_id',

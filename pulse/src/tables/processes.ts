@@ -19,7 +19,11 @@ const process: readonly Column[] = [
 export const processColumns = process
 
 /** Names of all columns that the piece fills. */
-export const PROCESS_PIECE: readonly string[] = ['agent_id', 'agent_host', ...process.map((column) => column.name)]
+export const PROCESS_PIECE: readonly string[] = [
+  'agent_id',
+  'agent_host',
+  ...process.map((column) => column.name),
+]
 
 /** What reading back selects, in the order that processFromRow takes. */
 export const processSelect: readonly string[] = process.map((column) => column.name)

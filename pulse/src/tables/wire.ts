@@ -77,7 +77,10 @@ export class WireReader {
   /** Reads the field whose tag was just read. */
   field(plan: MessagePlan, tag: number, end: number, slots: Slots): void {
     const field = plan[tag >>> 3]
-    if (field === undefined || field.wire !== (tag & 7)) return this.skip(tag & 7, end)
+    if (field === undefined || field.wire !== (tag & 7)) {
+      this.skip(tag & 7, end)
+      return
+    }
     switch (field.kind) {
       case 'varint':
         this.varint()
@@ -97,7 +100,8 @@ export class WireReader {
         return
       }
       case 'message':
-        return this.read(field.plan, this.lengthEnd(end), slots)
+        this.read(field.plan, this.lengthEnd(end), slots)
+        return
       case 'repeated': {
         const stop = this.lengthEnd(end)
         slots.repeated.push(this.at, stop)
@@ -170,7 +174,8 @@ export class WireReader {
   skip(wire: number, end: number): void {
     switch (wire) {
       case VARINT:
-        return this.varint()
+        this.varint()
+        return
       case FIXED64:
         this.at += 8
         break

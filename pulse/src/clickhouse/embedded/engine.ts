@@ -132,9 +132,11 @@ export class EmbeddedEngine implements AddressSource {
     this.#child = undefined
     if (this.#closing) return
     this.#options.log.error({ code, signal, livedMs }, 'embedded engine died; starting it again')
-    this.#starting = this.#restart(livedMs >= STEADY_MS ? FIRST_BACKOFF_MS : FIRST_BACKOFF_MS * 2).finally(() => {
-      this.#starting = undefined
-    })
+    this.#starting = this.#restart(livedMs >= STEADY_MS ? FIRST_BACKOFF_MS : FIRST_BACKOFF_MS * 2).finally(
+      () => {
+        this.#starting = undefined
+      },
+    )
   }
 
   async #restart(firstPauseMs: number): Promise<void> {

@@ -226,7 +226,12 @@ function identifier(name: string): string {
 function sendResult(
   response: ServerResponse,
   parameters: URLSearchParams,
-  result: { readonly rowsRead: number; readonly bytesRead: number; readonly elapsed: number; bytes(): Uint8Array },
+  result: {
+    readonly rowsRead: number
+    readonly bytesRead: number
+    readonly elapsed: number
+    bytes(): Uint8Array
+  },
 ): void {
   response.setHeader('X-ClickHouse-Query-Id', parameters.get('query_id') ?? '')
   response.setHeader(
@@ -247,7 +252,9 @@ function sendError(request: IncomingMessage, response: ServerResponse, error: un
   response.statusCode = httpStatus(code)
   response.setHeader('X-ClickHouse-Exception-Code', String(code))
   if (!request.complete) response.setHeader('Connection', 'close')
-  response.end(message.startsWith('Code: ') ? message : `Code: ${code}. DB::Exception: ${message}.${name(code)}\n`)
+  response.end(
+    message.startsWith('Code: ') ? message : `Code: ${code}. DB::Exception: ${message}.${name(code)}\n`,
+  )
 }
 
 function errorCode(error: unknown, message: string): number {

@@ -45,11 +45,13 @@ function readInsert(sql: string, tokens: readonly Token[]): Statement {
     return refuse(NOT_ALLOWED, 'input() is not supported')
   }
   const outer = outsideParentheses(tokens)
-  if (hasWord(outer, 'VALUES')) return refuse(NOT_ALLOWED, 'INSERT … VALUES is not allowed: rows are the body')
+  if (hasWord(outer, 'VALUES'))
+    return refuse(NOT_ALLOWED, 'INSERT … VALUES is not allowed: rows are the body')
   if (hasWord(outer, 'SELECT') || hasWord(outer, 'WITH')) return { kind: 'plain', sql, readsOnly: false }
   const format = outer.findIndex((token) => token.text === 'FORMAT')
   const formatToken = outer[format]
-  if (formatToken === undefined) return refuse(SYNTAX_ERROR, 'INSERT needs a FORMAT and rows as the request body')
+  if (formatToken === undefined)
+    return refuse(SYNTAX_ERROR, 'INSERT needs a FORMAT and rows as the request body')
   if (outer[format + 1]?.kind !== 'word' || outer.length !== format + 2) {
     return refuse(NOT_ALLOWED, 'rows inside a statement are not allowed: rows are the request body')
   }

@@ -1,0 +1,50 @@
+/** A batch's payload, inflated within limits and checked. */
+import { promisify } from 'node:util'
+import { crc32, gunzip, zstdDecompress } from 'node:zlib'
+import { Compression } from '../../gen/cleartap/event/v1/compression.js'
+import type { EventBatch } from '../../gen/cleartap/pulse/v1/ingest.js'
+
+const gunzipAsync = promisify(gunzip)
+const zstdDecompressAsync = promisify(zstdDecompress)
+
+/** The payload, or why the batch will never be usable. */
+export type Payload =
+  | { readonly ok: true; readonly bytes: Uint8Array }
+  | { readonly ok: false; readonly reason: string }
+
+/** Inflates at most maxInflatedBytes, stopping there, and checks the CRC-32. */
+export async function readPayload(batch: EventBatch, maxInflatedBytes: number): Promise<Payload> {
+  let bytes: Uint8Array
+  try {
+    bytes = await inflate(batch, maxInflatedBytes)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    return { ok: false, reason: `payload does not inflate within ${maxInflatedBytes} bytes: ${reason}` }
+  }
+  if (bytes.length > maxInflatedBytes) {
+    return { ok: false, reason: `payload has ${bytes.length} bytes, at most ${maxInflatedBytes} are taken` }
+  }
+  const sum = crc32(bytes)
+  if (sum !== batch.crc32)
+    return { ok: false, reason: `payload has CRC-32 ${sum}, the batch says ${batch.crc32}` }
+  return { ok: true, bytes }
+}
+
+async function inflate(batch: EventBatch, maxOutputLength: number): Promise<Uint8Array> {
+  switch (batch.compression) {
+    case Compression.COMPRESSION_UNSPECIFIED:
+    case Compression.COMPRESSION_NONE:
+      return plainView(batch.payload)
+    case Compression.COMPRESSION_GZIP:
+      return plainView(await gunzipAsync(batch.payload, { maxOutputLength }))
+    case Compression.COMPRESSION_ZSTD:
+      return plainView(await zstdDecompressAsync(batch.payload, { maxOutputLength }))
+    default:
+      throw new Error(`compression ${batch.compression} is not known`)
+  }
+}
+
+/** A plain view: element access on a Buffer subclass is no faster and its subarray() costs more. */
+function plainView(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
