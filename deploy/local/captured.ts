@@ -13,6 +13,8 @@ export interface Captured {
   /** Hexadecimal, 32 digits each. */
   readonly eventId: string
   readonly connectionId: string
+  /** Counts up from 0 within the connection. */
+  readonly indexInConnection: number
   readonly time: string
   readonly pid: number
   readonly parentPid: number
@@ -84,6 +86,7 @@ export const toCaptured = (request: Request): Captured | undefined => {
     side: sides[peer?.direction ?? 0] ?? 'unknown',
     eventId: hex(event.eventId),
     connectionId: hex(http.connectionId),
+    indexInConnection: http.indexInConnection,
     time: toIsoTime(event.timeUnixNano),
     pid: process?.pid ?? 0,
     parentPid: process?.parentPid ?? 0,
