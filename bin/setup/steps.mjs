@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { release } from 'node:os'
 import { join } from 'node:path'
+import { npmCi } from './npm.mjs'
 import { ensurePackages } from './packages.mjs'
 import { pinnedNode, root, run, say } from './run.mjs'
 import { listFiles, whenChanged } from './stamp.mjs'
@@ -11,15 +12,23 @@ const readPackages = (path) => {
   return existsSync(absolute) ? JSON.parse(readFileSync(absolute, 'utf8')).packages : undefined
 }
 
+const includes = (list, value) => list === undefined || list.includes(value)
+
+/** Whether an optional package is meant for this platform and so must be there. */
+const isForHere = ({ os, cpu, libc }) =>
+  os !== undefined && includes(os, process.platform) && includes(cpu, process.arch) && includes(libc, 'glibc')
+
 /** npm's record of what it installed, against the lock file. */
 const nodeModulesMatch = () => {
   const installed = readPackages('node_modules/.package-lock.json')
   if (installed === undefined || !existsSync(pinnedNode)) return false
   const locked = readPackages('package-lock.json')
-  return Object.entries(locked).every(([path, { version, optional, peer }]) => {
+  return Object.entries(locked).every(([path, entry]) => {
+    const { version, optional, peer } = entry
     if (path === '') return true
     const found = installed[path]
-    return found === undefined ? optional === true || peer === true : found.version === version
+    if (found !== undefined) return found.version === version
+    return peer === true || (optional === true && !isForHere(entry))
   })
 }
 
