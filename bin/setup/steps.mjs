@@ -35,11 +35,7 @@ const nodeModulesMatch = () => {
 const installNodeModules = () => {
   if (nodeModulesMatch()) return
   say('installing node_modules (npm ci)')
-  run(
-    'npm',
-    ['ci', '--no-audit', '--no-fund'],
-    'npm could not install: is the registry reachable? Try: npm ci',
-  )
+  npmCi()
   if (!existsSync(pinnedNode)) {
     throw new Error(
       'npm did not install Node 24 (package "node"): are install scripts off? Try: npm ci --ignore-scripts=false',
