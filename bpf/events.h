@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * What the kernel side and the agent say to each other: records, opcodes, limits, knobs of attach cookies.
- * agent/src/bpf/layout.ts mirrors it; layout.test.ts compares the two by the object's BTF.
+ * agent/src/bpf/layout.ts mirrors it; layout.test.ts compares the two.
  *
  * Everything is little endian and 8-byte aligned. Times are CLOCK_BOOTTIME nanoseconds.
  */
@@ -71,6 +71,7 @@ enum limits {
 	PATH_BYTES = 4096,
 	PATH_COMPONENTS = 48, /* directories of an executable's path that are walked */
 	COMM_BYTES = 16,
+	SOCKET_CORRECTIONS = 4, /* times that an inferred socket may change */
 };
 
 /* Payload of `length` bytes follows. */
@@ -98,7 +99,7 @@ struct loss_record {
 	unsigned long long start_ns;
 	unsigned int pid;
 	unsigned int pad;
-	unsigned long long bytes;
+	unsigned long long lost_bytes;
 };
 
 struct open_record {
@@ -180,6 +181,7 @@ struct counters {
 	unsigned long long lost_bytes[4]; /* by loss_reason */
 	unsigned long long lost_records[4];
 	unsigned long long control_lost;   /* control records that found their ring full */
+	unsigned long long marks_lost;     /* forked processes whose mark found the map full */
 	unsigned long long depth_overflow; /* calls nested deeper than CALL_DEPTH */
 	unsigned long long stale_calls;    /* entered calls that never returned here: longjmp, stack switch */
 	unsigned long long storage_failed; /* threads without task storage: their calls are not seen */

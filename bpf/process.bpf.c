@@ -124,8 +124,11 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 		mark = *inherited;
 	else if (target_mode == TARGET_CHILDREN && parent_pid == agent_pid)
 		mark = MARK_TARGET;
-	if (mark)
-		bpf_map_update_elem(&processes, &pid, &mark, BPF_ANY);
+	/* The pid may be a used one whose mark came after its exit. */
+	if (!mark)
+		bpf_map_delete_elem(&processes, &pid);
+	else if (bpf_map_update_elem(&processes, &pid, &mark, BPF_ANY))
+		COUNT(marks_lost, 1);
 	emit_control(&record, sizeof(record));
 	return 0;
 }

@@ -15,25 +15,32 @@ static __always_inline bool is_captured(u32 pid)
 	return mark && *mark == MARK_TARGET;
 }
 
-/* The socket that the object's bytes go through: seen within this call, else the thread's last. */
-static __always_inline void bind_socket(struct thread *thread, struct call *call, struct stream *stream)
+/*
+ * The socket that the object's bytes go through. Seen within this call: exact. Else, for objects that are fed through
+ * memory, the socket that the thread read last: a guess at first, right when plaintext follows, so a read corrects it.
+ */
+static __always_inline void bind_socket(struct thread *thread, struct call *call, struct stream *stream, bool has_read)
 {
-	struct socket_ref *socket = 0;
-	u8 confidence = CONFIDENCE_UNKNOWN;
+	struct socket_ref *socket;
+	u8 confidence;
 
 	if (call->socket_cookie && call->socket_cookie == thread->last.cookie) {
 		socket = &thread->last;
 		confidence = call->ambiguous ? CONFIDENCE_INFERRED : CONFIDENCE_EXACT;
-	} else if (!stream->cookie && thread->last_read.cookie) {
+	} else {
 		socket = &thread->last_read;
 		confidence = CONFIDENCE_INFERRED;
+		if (!socket->cookie || stream->confidence == CONFIDENCE_EXACT)
+			return;
 	}
-	if (!socket)
-		return;
-	if (socket->cookie == stream->cookie && confidence <= stream->confidence && stream->socket_sent)
-		return;
-	if (confidence < stream->confidence)
-		return;
+	if (socket->cookie == stream->cookie) {
+		if (confidence <= stream->confidence && stream->socket_sent)
+			return;
+	} else if (stream->cookie && confidence == CONFIDENCE_INFERRED) {
+		if (stream->confidence == CONFIDENCE_EXACT || !has_read || stream->corrections >= SOCKET_CORRECTIONS)
+			return;
+		stream->corrections++;
+	}
 	stream->cookie = socket->cookie;
 	stream->confidence = confidence;
 	stream->socket_sent = emit_socket(stream, socket);

@@ -120,10 +120,10 @@ static __noinline int emit_loss(struct transfer *transfer, void *ring)
 			continue;
 		record.reason = reason;
 		record.offset = flow->loss_offset;
-		record.bytes = flow->lost_bytes[reason];
+		record.lost_bytes = flow->lost_bytes[reason];
 		if (bpf_ringbuf_output(ring, &record, sizeof(record), wakeup_flags()))
 			return -1;
-		flow->loss_offset += record.bytes;
+		flow->loss_offset += record.lost_bytes;
 		flow->lost_bytes[reason] = 0;
 	}
 	flow->lost = 0;

@@ -25,7 +25,7 @@ struct stream {
 	u8 confidence;
 	u8 open_sent;
 	u8 socket_sent;
-	u8 pad;
+	u8 corrections; /* inferred sockets that were replaced by another */
 	struct flow flows[2];
 };
 

@@ -136,10 +136,8 @@ static __always_inline int leave_call(struct pt_regs *ctx)
 	stream = find_stream(call, transfer.pid_tgid >> 32, transfer.start_ns, transfer.bytes);
 	if (!stream)
 		return 0;
-	if (thread->fresh || !stream->socket_sent) {
-		thread->fresh = 0;
-		bind_socket(thread, call, stream);
-	}
+	thread->fresh = 0;
+	bind_socket(thread, call, stream, transfer.bytes && !(call->cookie & 1));
 	if (!transfer.bytes)
 		return 0;
 	transfer.stream = stream;
