@@ -3,5 +3,6 @@ import type { Suite } from '../suite.js'
 import { suite as browser } from './browser.js'
 import { suite as objectUrls } from './object-urls.js'
 import { suite as s3 } from './s3.js'
+import { suite as smoke } from './smoke.js'
 
-export const suites: readonly Suite[] = [s3, objectUrls, browser]
+export const suites: readonly Suite[] = [s3, objectUrls, browser, smoke]
