@@ -1,7 +1,16 @@
-/** The table of suites: a new one is one file here and one line below. npm test runs all of them. */
+/** The table of suites: a new one is one file here and one line below. npm test runs all of them, in this order. */
 import type { Suite } from '../suite.js'
+import { suite as browser } from './browser.js'
 import { suite as kill } from './kill.js'
+import { suite as objectUrls } from './object-urls.js'
 import { suite as s3 } from './s3.js'
 import { suite as smoke } from './smoke.js'
 
-export const suites: readonly Suite[] = [s3, smoke, kill]
+// biome-ignore format: a line a suite, so that two additions merge
+export const suites: readonly Suite[] = [
+  s3,
+  objectUrls,
+  smoke,
+  browser,
+  kill,
+]
