@@ -7,9 +7,9 @@ import {
   directionWord,
   httpOf,
   statusClass,
-} from '../model/exchange.js'
-import { formatBytes, formatDate, formatDuration, formatSocket, formatTime } from '../model/format.js'
-import type { Row } from '../model/row-buffer.js'
+} from '../../ui-model/exchange.js'
+import { formatBytes, formatDate, formatDuration, formatSocket, formatTime } from '../../ui-model/format.js'
+import type { Row } from '../../ui-model/row-buffer.js'
 
 interface RequestRowProps {
   readonly row: Row

@@ -1,6 +1,6 @@
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { type ReactNode, useEffect, useRef, useState } from 'react'
-import { formatCount } from '../model/format.js'
+import { formatCount } from '../../ui-model/format.js'
 import type { FeedSnapshot, RequestFeed } from './request-feed.js'
 import { RequestRow } from './request-row.js'
 
