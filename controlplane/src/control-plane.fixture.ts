@@ -40,5 +40,6 @@ export function startForTest(
     env: { TEST_ACCESS_KEY: 'AKIDTEST', TEST_SECRET_KEY: 'not-a-real-secret' },
     logger: createLogger('controlplane', { level: 'debug', format: 'json', destination }),
     pageDirectory: join(dataDir, 'page'),
+    pulseTimeoutMs: 500,
   })
 }

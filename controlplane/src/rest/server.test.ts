@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { request as httpRequest } from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { packageRoot } from '../../../common/version.js'
 import { startForTest, withDirectory } from '../control-plane.fixture.js'
@@ -107,6 +109,21 @@ describe('the REST server', () => {
         assert.equal(answer.headers.get('retry-after'), '2')
       }
     })
+  })
+
+  it('answers with a problem where Pulse is connected and silent', async () => {
+    const silent = createServer().listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    try {
+      await withDirectory(async (directory) => {
+        const controlPlane = await startForTest(directory, { pulse: { address: `127.0.0.1:${port}` } })
+        assertProblem(await new Client(controlPlane).get('/api/v1/requests'), 504, 'PULSE_TIMEOUT')
+        await controlPlane.stop()
+      })
+    } finally {
+      silent.close()
+    }
   })
 
   it('refuses unknown and malformed parameters with what is accepted', async () => {

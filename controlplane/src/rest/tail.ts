@@ -46,7 +46,7 @@ export const tail: Resource = (app, context) => {
       if (open >= maxTails) {
         throw new ProblemError(429, 'TOO_MANY_TAILS', `${open} tails are open; no more are taken`)
       }
-      const signal = callSignal(request, context, true)
+      const signal = callSignal(reply, context)
       const events = context.query.tailEvents(
         {
           filter: toFilter(query),
@@ -66,6 +66,7 @@ export const tail: Resource = (app, context) => {
       body.once('close', () => {
         open -= 1
       })
+      signal.addEventListener('abort', () => body.destroy())
       return reply.header('x-accel-buffering', 'no').type('text/event-stream; charset=utf-8').send(body)
     },
   })
