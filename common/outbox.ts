@@ -36,6 +36,12 @@ export class Outbox<T> implements AsyncIterable<T> {
     this.#wakeReader()
   }
 
+  /** Takes what waits now, without waiting for more. Throws the error of a failed stream. */
+  takeQueued(): T[] {
+    if (this.#state === 'failed') throw this.#error
+    return this.#items.splice(0)
+  }
+
   /** For one reader. A reader that stops early ends the queue. */
   async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     try {

@@ -271,8 +271,8 @@ export const controlplaneConfigSchema = z.strictObject({
     .min(10)
     .max(600_000)
     .default(1000)
-    .describe('Least wait of an agent that lost us.'),
-  reconnect_max_ms: z.int().min(10).max(3_600_000).default(60_000).describe('Longest such wait.'),
+    .describe('Least time before an agent connects again.'),
+  reconnect_max_ms: z.int().min(10).max(3_600_000).default(60_000).describe('Longest time before it does.'),
 })
 
 export type SecretReference = z.output<typeof secretReference>

@@ -21,6 +21,8 @@ import { openControlStore } from './store/store.js'
 /** How long streams may take to end at shutdown. */
 const drainMs = 3_000
 
+const defaultPulseTimeoutMs = 30_000
+
 export interface ControlPlaneOptions {
   readonly config: ControlplaneConfig
   /** Where secrets that are given as {env: NAME} are read from. */
@@ -28,6 +30,8 @@ export interface ControlPlaneOptions {
   readonly logger: Logger
   /** Where the built web page lies; it need not exist. */
   readonly pageDirectory: string
+  /** How long Pulse may take for an answer to a REST call; absent: 30 s. */
+  readonly pulseTimeoutMs?: number
 }
 
 export interface ControlPlane {
@@ -83,6 +87,7 @@ async function start(options: ControlPlaneOptions, lifecycle: Lifecycle): Promis
     signer,
     query: createRpcClient(QueryServiceDefinition, channel),
     log: logger,
+    pulseTimeoutMs: options.pulseTimeoutMs ?? defaultPulseTimeoutMs,
     stopping: stopping.signal,
     listen: config.http.listen,
     connectOrigins: publicOrigins(config.stores),

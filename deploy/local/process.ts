@@ -147,7 +147,8 @@ class Child implements Program {
 }
 
 /**
- * Starts a program under setpriv(1), which asks the kernel to kill it when this process dies.
+ * Starts a program under setpriv(1), which asks the kernel to kill it when this process dies. It is detached from
+ * the terminal, so that Ctrl-C reaches only this process and the order of stopping is kept.
  * Throws if the command cannot be started at all.
  */
 export const startProgram = async (options: ProgramOptions): Promise<Program> => {
@@ -156,6 +157,7 @@ export const startProgram = async (options: ProgramOptions): Promise<Program> =>
     stdio: ['ignore', 'pipe', log],
     env: { ...process.env, ...options.env },
     cwd: options.cwd ?? process.cwd(),
+    detached: true,
   })
   try {
     await once(child, 'spawn')

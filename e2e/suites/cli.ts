@@ -89,7 +89,9 @@ const curl = (site: Site, path: string): string[] => [
 /** Not synchronously: the site is served by this process. */
 const fetchOnce = async (site: Site, path: string): Promise<void> => {
   const [command = '', ...args] = curl(site, path)
-  const [code] = (await once(spawn(command, args, { stdio: 'ignore', timeout: limitMs }), 'close')) as [number | null]
+  const [code] = (await once(spawn(command, args, { stdio: 'ignore', timeout: limitMs }), 'close')) as [
+    number | null,
+  ]
   assert.equal(code, 0, `${command} ${path} ended with ${code}`)
 }
 

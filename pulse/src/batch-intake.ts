@@ -114,7 +114,7 @@ export class BatchIntake {
     stream: Stream,
     sender: Sender,
     batch: EventBatch,
-    encoded: { readonly accepted: number; readonly events: number },
+    encoded: Pick<EncodedBatch, 'accepted' | 'events' | 'refused'>,
     payload: Uint8Array | undefined,
   ): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -128,6 +128,7 @@ export class BatchIntake {
       rejected: encoded.events - encoded.accepted,
       lost: batch.gaps.reduce((sum, gap) => sum + gap.events, 0n),
       payload,
+      refused: encoded.refused,
       agentId: sender.agentId,
       agentHost: sender.host,
       onCommit: () => {
@@ -156,7 +157,7 @@ export class BatchIntake {
     checkPlace(stream, batch.sequence)
     log.warn({ stream: name, reason }, 'batch quarantined')
     onBatch('quarantined')
-    const nothing = { accepted: 0, events: batch.eventCount }
+    const nothing = { accepted: 0, events: batch.eventCount, refused: [] }
     const committed = this.#add(stream, sender, batch, nothing, undefined)
     const status = { code: Status.INVALID_ARGUMENT, message: reason, details: [] }
     return { committed, ack: {}, nack: { sequence: batch.sequence, status, quarantine: true } }

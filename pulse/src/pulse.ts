@@ -7,13 +7,18 @@ import { startGrpcServer } from '../../common/grpc-server.js'
 import { Lifecycle } from '../../common/lifecycle.js'
 import type { Logger } from '../../common/log.js'
 import { IngestServiceDefinition } from '../../gen/cleartap/pulse/v1/ingest.js'
+import { QueryServiceDefinition } from '../../gen/cleartap/pulse/v1/query.js'
 import { BatchIntake } from './batch-intake.js'
 import { BlockWriter } from './clickhouse/writer.js'
 import { DeadLetters } from './dead-letters.js'
 import { IngestService } from './ingest.js'
 import { createMetrics, type Metrics } from './metrics.js'
+import { QueryService } from './query.js'
 import { type EventStore, openStore } from './store.js'
 import { findEnding, Streams } from './streams.js'
+import { Tail } from './tail.js'
+import { TailFeed } from './tail-feed.js'
+import { openTokenSigner } from './tokens.js'
 
 export interface Pulse {
   /** HOST:PORT of gRPC, as bound. */
@@ -65,10 +70,11 @@ async function serve(
     openStreams: () => ingest.openStreams,
     pendingBytes: () => writer.pendingBytes,
     engineRestarts: () => store.engine?.restarts ?? 0,
-    tailReaders: () => 0,
+    tailReaders: () => feed.readers,
   })
   const ending = await findEnding(store.clickhouse, store.database)
-  const writer = openWriter(config, logger, store, ending.lastMicros, metrics)
+  const feed = new TailFeed(ending.lastMicros, (count) => metrics.tailDropped.inc(count))
+  const writer = openWriter(config, logger, store, ending.lastMicros, metrics, feed)
   lifecycle.add('writer', () => writer.close(COMMIT_GRACE_MS))
   const ingest = openIngest(
     config,
@@ -77,19 +83,21 @@ async function serve(
     metrics,
     new Streams(store.clickhouse, store.database, ending.orphans),
   )
+  const query = await openQuery(config, store, feed)
   const grpc = await startGrpcServer({
     listen: config.listen,
     logger,
     maxMessageBytes: config.ingest.max_batch_bytes + MESSAGE_ROOM_BYTES,
     windowBytes: WINDOW_BYTES,
-    services: [IngestServiceDefinition.fullName],
+    services: [IngestServiceDefinition.fullName, QueryServiceDefinition.fullName],
     register: (server) => {
       server.add(IngestServiceDefinition, ingest)
+      server.add(QueryServiceDefinition, query)
     },
   })
   lifecycle.add('grpc', async () => {
     ingest.drain()
-    await Promise.race([allLeft(ingest), sleep(DRAIN_MS)])
+    await Promise.race([allLeft(ingest), sleep(DRAIN_MS, undefined, { ref: false })])
     await grpc.stop(DRAIN_MS)
   })
   const admin = await openAdmin(config, logger, store, writer, metrics)
@@ -109,6 +117,7 @@ function openWriter(
   store: EventStore,
   afterMicros: bigint,
   metrics: Metrics,
+  feed: TailFeed,
 ): BlockWriter {
   return new BlockWriter({
     clickhouse: store.clickhouse,
@@ -121,6 +130,7 @@ function openWriter(
     onBlock: (block, durationMs) => {
       metrics.blockRows.observe(block.rowCount)
       metrics.commitSeconds.observe(durationMs / 1000)
+      feed.publish(block)
     },
     onRetry: (error) => metrics.commitRetries.inc({ code: String(error.code ?? 0) }),
   })
@@ -157,6 +167,14 @@ function openIngest(
     flushIntervalMs: limits.max_block_age_ms,
     log,
   })
+}
+
+async function openQuery(config: PulseConfig, store: EventStore, feed: TailFeed): Promise<QueryService> {
+  const { clickhouse, database } = store
+  const { org } = config
+  const tokens = await openTokenSigner(config.data_dir)
+  const tail = new Tail({ clickhouse, database, org, tokens, feed })
+  return new QueryService({ clickhouse, database, org, tokens, tail })
 }
 
 async function openAdmin(

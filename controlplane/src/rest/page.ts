@@ -10,7 +10,7 @@ const notBuilt = `<!doctype html>
 <meta charset="utf-8">
 <title>Cleartap: the page is not built</title>
 <h1>The page is not built</h1>
-<p>This control plane runs, but its web page is missing. Build it with <code>npm run build:ui</code>, then reload.</p>
+<p>This control plane runs, but its web page is missing. Build it with <code>npm run build</code>, then reload.</p>
 <p>The API is at <a href="/api/v1/openapi.json">/api/v1/openapi.json</a>.</p>
 </html>
 `

@@ -62,8 +62,8 @@ export function problemOf(error: unknown): ProblemError | undefined {
   if (error instanceof ProblemError) return error
   if (error instanceof ClientError) return fromPulse(error)
   if (!(error instanceof Error)) return undefined
-  if (error.name === 'TimeoutError') {
-    return new ProblemError(504, 'PULSE_TIMEOUT', 'Pulse did not answer in time', { cause: error })
+  if (error.name === 'AbortError') {
+    return new ProblemError(503, 'CANCELLED', 'the caller went, or the server stops', { cause: error })
   }
   return fromFastify(error)
 }
@@ -104,6 +104,7 @@ function fromPulse(error: ClientError): ProblemError {
       return new ProblemError(409, reason, error.details, extras)
     case Status.RESOURCE_EXHAUSTED:
       return new ProblemError(429, reason, error.details, { ...extras, retryAfterSeconds: 1 })
+    case Status.CANCELLED:
     case Status.UNAVAILABLE: {
       const detail = 'Pulse cannot be reached: events cannot be read now'
       return new ProblemError(503, 'PULSE_UNAVAILABLE', detail, { ...extras, retryAfterSeconds: 2 })

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { ListRequestsResponse, Request } from '../../../gen/cleartap/pulse/v1/query.js'
 import { ProblemError, parseInput } from './problem.js'
 import { filterParameters, rangeParameters, toFilter, toRange } from './request-filter.js'
-import { answers, callSignal, documented, type Resource, ref } from './route.js'
+import { answers, askPulse, documented, type Resource, ref } from './route.js'
 
 const listQuery = z.strictObject({
   pageSize: z.coerce.number().int().min(1).max(1000).optional().describe('Requests a page; 100 if absent.'),
@@ -23,16 +23,16 @@ export const requests: Resource = (app, context) => {
       querystring: documented(listQuery),
       response: answers(200, 'A page of requests.', ref('cleartap.pulse.v1.ListRequestsResponse')),
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const query = parseInput(listQuery, request.query, 'query')
-      const answer = await context.query.listRequests(
-        {
-          pageSize: query.pageSize ?? 0,
-          pageToken: query.pageToken ?? '',
-          filter: toFilter(query),
-          range: toRange(query),
-        },
-        { signal: callSignal(request, context) },
+      const question = {
+        pageSize: query.pageSize ?? 0,
+        pageToken: query.pageToken ?? '',
+        filter: toFilter(query),
+        range: toRange(query),
+      }
+      const answer = await askPulse(reply, context, (signal) =>
+        context.query.listRequests(question, { signal }),
       )
       return ListRequestsResponse.toJSON(answer)
     },
@@ -45,11 +45,11 @@ export const requests: Resource = (app, context) => {
       params: documented(requestParams),
       response: answers(200, 'The request.', ref('cleartap.pulse.v1.Request')),
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const { eventId } = parseInput(requestParams, request.params, 'path')
-      const answer = await context.query.getRequest(
-        { eventId: Buffer.from(UUID.parse(eventId).bytes) },
-        { signal: callSignal(request, context) },
+      const question = { eventId: Buffer.from(UUID.parse(eventId).bytes) }
+      const answer = await askPulse(reply, context, (signal) =>
+        context.query.getRequest(question, { signal }),
       )
       if (answer.request === undefined) throw new ProblemError(404, 'NOT_FOUND', `no request ${eventId}`)
       return Request.toJSON(answer.request)

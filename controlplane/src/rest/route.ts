@@ -1,11 +1,12 @@
 /** What every resource file is handed, and the shapes that OpenAPI sees. */
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { z } from 'zod'
 import type { Logger } from '../../../common/log.js'
 import type { QueryServiceClient } from '../../../gen/cleartap/pulse/v1/query.js'
 import type { Sessions } from '../grpc/sessions.js'
 import type { ObjectSigner } from '../objects/signer.js'
 import type { ControlStore } from '../store/store.js'
+import { ProblemError } from './problem.js'
 
 export interface RestContext {
   readonly store: ControlStore
@@ -13,6 +14,8 @@ export interface RestContext {
   readonly signer: ObjectSigner
   readonly query: QueryServiceClient
   readonly log: Logger
+  /** How long Pulse may take for an answer. */
+  readonly pulseTimeoutMs: number
   /** Aborted when the server stops: ends tails. */
   readonly stopping: AbortSignal
 }
@@ -20,15 +23,27 @@ export interface RestContext {
 /** Adds one resource's routes, below /api/v1. */
 export type Resource = (app: FastifyInstance, context: RestContext) => void
 
-/** How long Pulse may take for an answer. */
-const pulseTimeoutMs = 30_000
-
-/** Aborted when the caller goes, the server stops, or, unless endless, the time is over. */
-export function callSignal(request: FastifyRequest, context: RestContext, endless = false): AbortSignal {
+/** Aborted when the caller goes or the server stops. */
+export function callSignal(reply: FastifyReply, context: RestContext): AbortSignal {
   const gone = new AbortController()
-  request.raw.socket.once('close', () => gone.abort())
-  const signals = [gone.signal, context.stopping]
-  return AbortSignal.any(endless ? signals : [...signals, AbortSignal.timeout(pulseTimeoutMs)])
+  reply.raw.once('close', () => gone.abort())
+  return AbortSignal.any([gone.signal, context.stopping])
+}
+
+/** Asks Pulse for as long as the caller waits, but not for ever. @throws ProblemError 504 when the time is over. */
+export async function askPulse<T>(
+  reply: FastifyReply,
+  context: RestContext,
+  ask: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const timeout = AbortSignal.timeout(context.pulseTimeoutMs)
+  try {
+    return await ask(AbortSignal.any([callSignal(reply, context), timeout]))
+  } catch (cause) {
+    if (!timeout.aborted) throw cause
+    const detail = `Pulse did not answer within ${context.pulseTimeoutMs} ms`
+    throw new ProblemError(504, 'PULSE_TIMEOUT', detail, { cause })
+  }
 }
 
 /** A zod schema as JSON Schema for the OpenAPI document. */

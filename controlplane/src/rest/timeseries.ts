@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { QueryTimeseriesResponse } from '../../../gen/cleartap/pulse/v1/query.js'
 import { parseInput } from './problem.js'
 import { filterParameters, rangeParameters, toFilter, toRange } from './request-filter.js'
-import { answers, callSignal, documented, type Resource, ref } from './route.js'
+import { answers, askPulse, documented, type Resource, ref } from './route.js'
 
 const timeseriesQuery = z.strictObject({
   start: rangeParameters.start.unwrap(),
@@ -20,15 +20,15 @@ export const timeseries: Resource = (app, context) => {
       querystring: documented(timeseriesQuery),
       response: answers(200, 'A point a step.', ref('cleartap.pulse.v1.QueryTimeseriesResponse')),
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const query = parseInput(timeseriesQuery, request.query, 'query')
-      const answer = await context.query.queryTimeseries(
-        {
-          range: toRange(query),
-          filter: toFilter(query),
-          step: { seconds: BigInt(query.stepSeconds), nanos: 0 },
-        },
-        { signal: callSignal(request, context) },
+      const question = {
+        range: toRange(query),
+        filter: toFilter(query),
+        step: { seconds: BigInt(query.stepSeconds), nanos: 0 },
+      }
+      const answer = await askPulse(reply, context, (signal) =>
+        context.query.queryTimeseries(question, { signal }),
       )
       return QueryTimeseriesResponse.toJSON(answer)
     },

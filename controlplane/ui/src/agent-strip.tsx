@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'react'
-import type { AgentView } from '../model/agents.js'
-import { formatAge, formatBytes } from '../model/format.js'
+import type { AgentView } from '../../ui-model/agents.js'
+import { formatAge, formatBytes } from '../../ui-model/format.js'
 
 export function AgentStrip({
   agents,
@@ -10,10 +10,9 @@ export function AgentStrip({
   error: string | undefined
 }) {
   const nowMs = useNow()
-  const connected = agents?.filter((agent) => agent.connected).length ?? 0
   return (
     <section className="agents" aria-label="Agents">
-      <h2>{agents === undefined ? 'Agents' : `${connected} of ${agents.length} agents connected`}</h2>
+      <h2>{summary(agents)}</h2>
       {error !== undefined && <p className="agents-error">{error}</p>}
       {agents !== undefined && agents.length > 0 && (
         <ul>
@@ -24,6 +23,12 @@ export function AgentStrip({
       )}
     </section>
   )
+}
+
+function summary(agents: readonly AgentView[] | undefined): string {
+  if (agents === undefined) return 'Agents'
+  if (agents.length === 0) return 'No agent has connected yet'
+  return `${agents.filter((agent) => agent.connected).length} of ${agents.length} agents connected`
 }
 
 function AgentChip({ agent, nowMs }: { agent: AgentView; nowMs: number }) {

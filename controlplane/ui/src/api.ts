@@ -5,9 +5,9 @@ import {
 } from '../../../gen/cleartap/controlplane/v1/objects.js'
 import type { ArtifactRef } from '../../../gen/cleartap/event/v1/event.js'
 import { ListRequestsResponse, Request } from '../../../gen/cleartap/pulse/v1/query.js'
-import { type AgentView, parseAgents } from '../model/agents.js'
-import { filterParams, type RequestFilter } from '../model/filter.js'
-import { problemSentence, reasonOf } from '../model/problem.js'
+import { type AgentView, parseAgents } from '../../ui-model/agents.js'
+import { filterParams, type RequestFilter } from '../../ui-model/filter.js'
+import { problemSentence, reasonOf } from '../../ui-model/problem.js'
 
 const PAGE_SIZE = 200
 

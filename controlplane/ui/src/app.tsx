@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react'
-import { filterFromQuery, filterToQuery, type RequestFilter } from '../model/filter.js'
+import { filterFromQuery, filterToQuery, type RequestFilter } from '../../ui-model/filter.js'
 import { AgentStrip } from './agent-strip.js'
 import { RequestDetail } from './detail/request-detail.js'
 import { EmptyState } from './empty-state.js'

@@ -1,5 +1,5 @@
-import type { AgentView } from '../model/agents.js'
-import { isFiltering, type RequestFilter } from '../model/filter.js'
+import type { AgentView } from '../../ui-model/agents.js'
+import { isFiltering, type RequestFilter } from '../../ui-model/filter.js'
 import type { FeedSnapshot } from './request-feed.js'
 
 interface EmptyStateProps {

@@ -5,7 +5,7 @@ import {
   isFiltering,
   type RequestFilter,
   withField,
-} from '../model/filter.js'
+} from '../../ui-model/filter.js'
 
 const LABELS: Record<FilterField, string> = {
   method: 'Method',

@@ -1,8 +1,8 @@
 /** Payload, straight from the bucket: signed by the control plane, fetched and checked by the browser. */
 import type { ArtifactRef } from '../../../gen/cleartap/event/v1/event.js'
-import { type ContentCoding, contentCoding } from '../model/body-content.js'
-import { formatBytes, toHex } from '../model/format.js'
-import { reasonOf } from '../model/problem.js'
+import { type ContentCoding, contentCoding } from '../../ui-model/body-content.js'
+import { formatBytes, toHex } from '../../ui-model/format.js'
+import { reasonOf } from '../../ui-model/problem.js'
 import { signObject } from './api.js'
 
 /** Larger objects are not fetched into the page. */

@@ -1,8 +1,8 @@
 /** The table's data: pages of the list and the live tail, merged into one bounded buffer. */
 import type { Request } from '../../../gen/cleartap/pulse/v1/query.js'
-import type { RequestFilter } from '../model/filter.js'
-import { reasonOf } from '../model/problem.js'
-import { type Row, RowBuffer, toRow } from '../model/row-buffer.js'
+import type { RequestFilter } from '../../ui-model/filter.js'
+import { reasonOf } from '../../ui-model/problem.js'
+import { type Row, RowBuffer, toRow } from '../../ui-model/row-buffer.js'
 import { listRequests } from './api.js'
 import { followTail, type TailState } from './tail.js'
 

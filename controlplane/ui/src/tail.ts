@@ -1,8 +1,8 @@
 /** Keeps the live tail open: reads it, notices silence, reconnects where it stopped. */
 import { Dropped, Request } from '../../../gen/cleartap/pulse/v1/query.js'
-import type { RequestFilter } from '../model/filter.js'
-import { problemDetail, reasonOf } from '../model/problem.js'
-import { type SseMessage, SseParser } from '../model/sse-parser.js'
+import type { RequestFilter } from '../../ui-model/filter.js'
+import { problemDetail, reasonOf } from '../../ui-model/problem.js'
+import { type SseMessage, SseParser } from '../../ui-model/sse-parser.js'
 import { openTail, TailRefused } from './api.js'
 
 export type TailState =

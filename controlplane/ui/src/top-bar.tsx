@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'react'
-import { formatCount } from '../model/format.js'
+import { formatCount } from '../../ui-model/format.js'
 import type { FeedSnapshot, RequestFeed } from './request-feed.js'
 import type { TailState } from './tail.js'
 
@@ -48,13 +48,18 @@ function Count({ name, value, title }: { name: string; value: number | bigint; t
 function TailBadge({ tail, paused }: { tail: TailState; paused: boolean }) {
   const seconds = useSecondsUntil(tail.kind === 'waiting' ? tail.retryAtMs : undefined)
   const state = paused && tail.kind === 'live' ? 'paused' : tail.kind
+  const hasReason = tail.kind === 'waiting' || tail.kind === 'refused'
   return (
-    <div className={`tail is-${state}`} role="status">
+    <div className={`tail is-${state}`}>
       <span className="tail-mark" aria-hidden="true" />
-      <span className="tail-word">{tailWord(tail, paused, seconds)}</span>
-      {(tail.kind === 'waiting' || tail.kind === 'refused') && (
-        <span className="tail-reason">{tail.reason}</span>
-      )}
+      <span className="tail-word" aria-hidden="true">
+        {tailWord(tail, paused, seconds)}
+      </span>
+      {/* Without the countdown: a screen reader says only what changes. */}
+      <span className="sr-only" role="status">
+        Live tail: {tailWord(tail, paused, 0)}
+      </span>
+      {hasReason && <span className="tail-reason">{tail.reason}</span>}
     </div>
   )
 }

@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'react'
-import type { AgentView } from '../model/agents.js'
-import { reasonOf } from '../model/problem.js'
+import type { AgentView } from '../../ui-model/agents.js'
+import { reasonOf } from '../../ui-model/problem.js'
 import { listAgents } from './api.js'
 
 const POLL_INTERVAL_MS = 5000

@@ -1,5 +1,5 @@
 import { useCallback, useSyncExternalStore } from 'react'
-import { type Route, routeFromUrl, routeToUrl } from '../model/filter.js'
+import { type Route, routeFromUrl, routeToUrl } from '../../ui-model/filter.js'
 
 const CHANGED = 'cleartap:route'
 

@@ -15,6 +15,8 @@ export interface BlockBatch {
   readonly lost: bigint
   /** A serialized Events, for live readers; absent if it was not usable. */
   readonly payload: Uint8Array | undefined
+  /** Indexes of the payload's events that have no row. */
+  readonly refused: readonly number[]
   /** 16 bytes. */
   readonly agentId: Uint8Array
   readonly agentHost: string

@@ -50,6 +50,8 @@ export interface EncodedBatch {
   readonly events: number
   /** Events that have a row now (in these rows or, for stored tables, before). */
   readonly accepted: number
+  /** Indexes of the events without a row. */
+  readonly refused: readonly number[]
   readonly rejected: readonly Rejected[]
   readonly rejectedOverflow: number
 }
@@ -109,11 +111,11 @@ export class BatchEncoder {
     const pieces = this.#readProcesses(reader, given)
     const rejected: Rejected[] = []
     let events = 0
-    let refused = 0
+    const refused: number[] = []
     for (const end of entries(reader, EVENTS_FIELD)) {
       const refusal = this.#encodeEvent(reader, end, events, { given, pieces, rows, stored })
       if (refusal) {
-        refused += 1
+        refused.push(events)
         if (rejected.length < MAX_NAMED_REJECTIONS) {
           rejected.push({ sequence: context.sequence, index: events, ...refusal })
         }
@@ -123,7 +125,8 @@ export class BatchEncoder {
     if (events !== expectedEvents) {
       throw new MalformedError(`event_count is ${expectedEvents}, but the payload holds ${events} events`)
     }
-    return { events, accepted: events - refused, rejected, rejectedOverflow: refused - rejected.length }
+    const rejectedOverflow = refused.length - rejected.length
+    return { events, accepted: events - refused.length, refused, rejected, rejectedOverflow }
   }
 
   #readProcesses(reader: WireReader, given: GivenBytes): ProcessPiece[] {

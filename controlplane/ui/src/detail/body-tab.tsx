@@ -1,6 +1,6 @@
 import type { ArtifactRef } from '../../../../gen/cleartap/event/v1/event.js'
-import { truncationNotice } from '../../model/exchange.js'
-import { formatBytes, toHex } from '../../model/format.js'
+import { truncationNotice } from '../../../ui-model/exchange.js'
+import { formatBytes, toHex } from '../../../ui-model/format.js'
 import { decodeBody, fetchObject } from '../objects.js'
 import { BodyView } from './body-view.js'
 import { useLoaded } from './use-loaded.js'

@@ -5,10 +5,10 @@ import {
   detectBodyKind,
   prettyJson,
   sniffImageType,
-} from '../../model/body-content.js'
-import { formatBytes } from '../../model/format.js'
-import { hexLines } from '../../model/hex-view.js'
-import { reasonOf } from '../../model/problem.js'
+} from '../../../ui-model/body-content.js'
+import { formatBytes } from '../../../ui-model/format.js'
+import { hexLines } from '../../../ui-model/hex-view.js'
+import { reasonOf } from '../../../ui-model/problem.js'
 
 type Mode = 'pretty' | 'raw' | 'hex' | 'image'
 

@@ -1,4 +1,4 @@
-import type { HttpHeads, MessageHead } from '../../model/http-headers.js'
+import type { HttpHeads, MessageHead } from '../../../ui-model/http-headers.js'
 import type { Loaded } from './use-loaded.js'
 
 export function HeadersTab({ heads }: { heads: Loaded<HttpHeads | undefined> }) {

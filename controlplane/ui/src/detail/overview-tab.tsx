@@ -2,8 +2,8 @@ import type { ReactNode } from 'react'
 import type { ArtifactRef, HttpRequest, Process } from '../../../../gen/cleartap/event/v1/event.js'
 import { ArtifactKind, Direction, PeerConfidence } from '../../../../gen/cleartap/event/v1/event.js'
 import type { Request } from '../../../../gen/cleartap/pulse/v1/query.js'
-import { confidenceSentence, directionSentence, truncationNotice } from '../../model/exchange.js'
-import { formatBytes, formatInstant, formatSocket, formatUuid, toHex } from '../../model/format.js'
+import { confidenceSentence, directionSentence, truncationNotice } from '../../../ui-model/exchange.js'
+import { formatBytes, formatInstant, formatSocket, formatUuid, toHex } from '../../../ui-model/format.js'
 import { TimingBar } from './timing-bar.js'
 
 export function OverviewTab({ request, http }: { request: Request; http: HttpRequest }) {

@@ -1,5 +1,5 @@
 import type { HttpRequest } from '../../../../gen/cleartap/event/v1/event.js'
-import { formatDuration, formatTime } from '../../model/format.js'
+import { formatDuration, formatTime } from '../../../ui-model/format.js'
 
 /** Start, first byte and end of an exchange, as a bar and in figures. */
 export function TimingBar({ startNano, http }: { startNano: bigint; http: HttpRequest }) {

@@ -1,5 +1,5 @@
 import { type DependencyList, useEffect, useState } from 'react'
-import { reasonOf } from '../../model/problem.js'
+import { reasonOf } from '../../../ui-model/problem.js'
 
 export type Loaded<T> =
   | { readonly kind: 'loading' }

@@ -6,8 +6,8 @@ import {
   Direction,
   HttpRequest,
   PeerConfidence,
-} from '../../../gen/cleartap/event/v1/event.js'
-import { Request } from '../../../gen/cleartap/pulse/v1/query.js'
+} from '../../gen/cleartap/event/v1/event.js'
+import { Request } from '../../gen/cleartap/pulse/v1/query.js'
 import {
   artifactOf,
   completenessWarnings,

@@ -1,5 +1,5 @@
 /** The rows that the page holds: bounded, newest first, frozen while somebody reads. */
-import type { Request } from '../../../gen/cleartap/pulse/v1/query.js'
+import type { Request } from '../../gen/cleartap/pulse/v1/query.js'
 import { formatUuid } from './format.js'
 
 /** A request under the id that addresses, keys and lookups use. */

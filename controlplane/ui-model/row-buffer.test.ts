@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { Request } from '../../../gen/cleartap/pulse/v1/query.js'
+import { Request } from '../../gen/cleartap/pulse/v1/query.js'
 import { type Row, RowBuffer, toRow } from './row-buffer.js'
 
 function row(time: number): Row {

@@ -6,8 +6,8 @@ import {
   Direction,
   type HttpRequest,
   PeerConfidence,
-} from '../../../gen/cleartap/event/v1/event.js'
-import type { Request } from '../../../gen/cleartap/pulse/v1/query.js'
+} from '../../gen/cleartap/event/v1/event.js'
+import type { Request } from '../../gen/cleartap/pulse/v1/query.js'
 import { formatBytes, formatCount } from './format.js'
 
 /** The HTTP exchange of a request; undefined for another kind of event. */
