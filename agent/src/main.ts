@@ -22,7 +22,7 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   watch: (options) => watch(options, terminal),
   run: (command, args, options) => run(command, args, options, terminal),
   // Loaded when used: its client libraries would slow down the start of the other verbs.
-  agent: async () => 1,
+  agent: async (options) => (await import('./cli/service.js')).runService(options, terminal),
 }).catch(failed)
 
 function failed(error: unknown): number {

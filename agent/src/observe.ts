@@ -104,7 +104,8 @@ class RunningObservation implements Observation {
   }
 }
 
-function requireHost(): void {
+/** Throws ExitError if this host cannot be observed, or not by this user. */
+export function requireHost(): void {
   const check = checkHost()
   if (check.ok) return
   const code = check.exitCode === 4 ? exitCodes.privilege : exitCodes.unsupported

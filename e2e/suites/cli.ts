@@ -203,8 +203,8 @@ const checkRun = async ({ cell }: SuiteContext, site: Site, directory: string): 
 }
 
 const checkWatch = async ({ cell }: SuiteContext, site: Site): Promise<void> => {
-  await cell('watch --json -c 2: both ends of one request', async () => {
-    const child = start(['watch', '--json', '-c', '2'])
+  await cell('watch --json --pid -c 2: both ends of one request', async () => {
+    const child = start(['watch', '--json', '--pid', String(process.pid), '-c', '2'])
     const startedMs = performance.now()
     const finished = finish(child)
     const said = await untilSaid(child, /watching \d+ TLS librar/)
