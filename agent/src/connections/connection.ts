@@ -182,6 +182,7 @@ export class Connection implements ParserHost {
   }
 
   #onBytes(direction: FlowDirection, bytes: Uint8Array, timeNs: bigint): void {
+    if (bytes.length === 0) return
     if (direction === 'read') this.#bytesRead += bytes.length
     else this.#bytesWritten += bytes.length
     if (this.#parser === undefined) this.#detect(direction, bytes, timeNs)
