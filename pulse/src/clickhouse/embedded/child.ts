@@ -38,9 +38,12 @@ async function start(message: StartMessage): Promise<void> {
     const session = new Session(message.dataDir)
     await session.queryAsync('SELECT 1')
     const http = new HttpInterface(message)
-    const server = createServer({ keepAliveTimeout: 30_000, maxHeaderSize: MAX_URL_BYTES }, (request, response) => {
-      void http.handle(request, response)
-    })
+    const server = createServer(
+      { keepAliveTimeout: 30_000, maxHeaderSize: MAX_URL_BYTES },
+      (request, response) => {
+        void http.handle(request, response)
+      },
+    )
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen(0, '127.0.0.1', resolve)
