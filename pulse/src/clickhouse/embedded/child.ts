@@ -54,7 +54,8 @@ async function start(message: StartMessage): Promise<void> {
     send({ kind: 'ready', port: address.port })
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    const locked = reason.includes(`Code: ${CANNOT_LOCK}`) || /cannot lock/i.test(reason)
+    // chDB says no more than this when another process holds the directory.
+    const locked = reason.includes(`Code: ${CANNOT_LOCK}`) || reason.includes('Failed to create connection')
     process.send?.({ kind: 'failed', reason, locked } satisfies ChildMessage, () => process.exit(1))
   }
 }
