@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { release } from 'node:os'
 import { join } from 'node:path'
+import { npmCi } from './npm.mjs'
 import { ensurePackages } from './packages.mjs'
 import { pinnedNode, root, run, say } from './run.mjs'
 import { listFiles, whenChanged } from './stamp.mjs'
@@ -11,26 +12,30 @@ const readPackages = (path) => {
   return existsSync(absolute) ? JSON.parse(readFileSync(absolute, 'utf8')).packages : undefined
 }
 
+const includes = (list, value) => list === undefined || list.includes(value)
+
+/** Whether an optional package is meant for this platform and so must be there. */
+const isForHere = ({ os, cpu, libc }) =>
+  os !== undefined && includes(os, process.platform) && includes(cpu, process.arch) && includes(libc, 'glibc')
+
 /** npm's record of what it installed, against the lock file. */
 const nodeModulesMatch = () => {
   const installed = readPackages('node_modules/.package-lock.json')
   if (installed === undefined || !existsSync(pinnedNode)) return false
   const locked = readPackages('package-lock.json')
-  return Object.entries(locked).every(([path, { version, optional, peer }]) => {
+  return Object.entries(locked).every(([path, entry]) => {
+    const { version, optional, peer } = entry
     if (path === '') return true
     const found = installed[path]
-    return found === undefined ? optional === true || peer === true : found.version === version
+    if (found !== undefined) return found.version === version
+    return peer === true || (optional === true && !isForHere(entry))
   })
 }
 
 const installNodeModules = () => {
   if (nodeModulesMatch()) return
   say('installing node_modules (npm ci)')
-  run(
-    'npm',
-    ['ci', '--no-audit', '--no-fund'],
-    'npm could not install: is the registry reachable? Try: npm ci',
-  )
+  npmCi()
   if (!existsSync(pinnedNode)) {
     throw new Error(
       'npm did not install Node 24 (package "node"): are install scripts off? Try: npm ci --ignore-scripts=false',
@@ -60,6 +65,9 @@ const projects = ['gen', 'common', 'agent', 'pulse', 'controlplane', 'deploy/loc
 
 const sources = () => projects.flatMap(listFiles).filter((file) => /\.(ts|tsx|json)$/.test(file))
 
+/** The page's modules are built beside the page itself. */
+const sourceOf = (stem) => stem.replace(/^controlplane\/ui-modules\//, 'controlplane/ui/')
+
 /** What tsc wrote for a source that is no longer there: a deleted test must not run on. */
 const pruneStale = (directory) => {
   for (const entry of readdirSync(join(root, 'dist', directory), { withFileTypes: true })) {
@@ -67,7 +75,8 @@ const pruneStale = (directory) => {
     if (entry.isDirectory()) pruneStale(path)
     else if (path.endsWith('.d.ts')) {
       const stem = path.slice(0, -'.d.ts'.length)
-      if (existsSync(join(root, `${stem}.ts`)) || existsSync(join(root, `${stem}.tsx`))) continue
+      const source = join(root, sourceOf(stem))
+      if (existsSync(`${source}.ts`) || existsSync(`${source}.tsx`)) continue
       for (const suffix of ['.js', '.js.map', '.d.ts', '.d.ts.map']) {
         rmSync(join(root, 'dist', `${stem}${suffix}`), { force: true })
       }

@@ -5,15 +5,16 @@ import { openQueries } from './queries.js'
 import type { Stack } from './stack.js'
 import { tableHead, tableLine } from './table.js'
 import type { ClientName, TlsServer } from './traffic.js'
-import { browse, makeBodies, sendBody } from './traffic.js'
+import { makeBodies, miss, send, sendBody } from './traffic.js'
 
 const pauseMs = 700
 
 /** What the clients do, over and over. */
 const visits = (server: TlsServer): readonly ((client: ClientName) => Promise<unknown>)[] => [
-  (client) => browse(server, client, '/shop/items/1024?token=secret-of-the-demo&page=2'),
+  (client) =>
+    send(server, client, { method: 'GET', path: '/shop/items/1024?token=secret&page=2', size: 1024 }),
   (client) => sendBody(server, client, 16_384, '/shop/orders'),
-  (client) => browse(server, client, '/shop/items/none'),
+  (client) => miss(server, client, '/shop/items/none'),
   (client) => sendBody(server, client, 1_048_576, '/shop/uploads'),
 ]
 

@@ -46,7 +46,8 @@ const judge = async (
     return { sent, side, captured: undefined, problems: ['not in ClickHouse'] }
   }
   const pid = side === 'client' ? sent.clientPid : serverPid
-  const problems = await findProblems(queries, first.request, first.captured, sent, pid)
+  const wrongPid = first.captured.pid === pid ? [] : [`pid: ${first.captured.pid}, expected ${pid}`]
+  const problems = [...wrongPid, ...(await findProblems(queries, first.request, first.captured, sent))]
   const twice = matches.length > 1 ? [`stored ${matches.length} times`] : []
   return { sent, side, captured: first.captured, problems: [...twice, ...problems] }
 }

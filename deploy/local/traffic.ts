@@ -9,7 +9,7 @@ import { checkout } from './checkout.js'
 import type { Program } from './process.js'
 import { startProgram } from './process.js'
 
-export type ClientName = 'curl' | 'python'
+export type ClientName = 'curl' | 'python' | 'requests'
 
 export interface TlsServer {
   readonly program: Program
@@ -35,6 +35,7 @@ export interface SentRequest {
 
 const scripts = join(checkout.root, 'deploy', 'local', 'traffic')
 const readyTimeoutMs = 15_000
+const maxOutputChars = 100_000
 
 /** Makes certificate.pem and key.pem (P-256, a day) for localhost and 127.0.0.1 with openssl(1). */
 export const makeCertificate = async (directory: string): Promise<void> => {
@@ -105,51 +106,105 @@ const curlArgs = ({ method, url, caPath, bodyPath, outputPath }: Call): string[]
   ...['--header', 'expect:', url],
 ]
 
+const scriptArgs = ({ method, url, caPath, bodyPath = '-', outputPath }: Call): string[] => [
+  method,
+  url,
+  caPath,
+  bodyPath,
+  outputPath,
+]
+
 const commandOf = (client: ClientName, call: Call): readonly [string, readonly string[]] => {
   switch (client) {
     case 'curl':
       return ['curl', curlArgs(call)]
-    case 'python': {
-      const { method, url, caPath, bodyPath = '-', outputPath } = call
-      return [checkout.python, [join(scripts, 'urllib_client.py'), method, url, caPath, bodyPath, outputPath]]
-    }
+    case 'python':
+      return [checkout.python, [join(scripts, 'urllib_client.py'), ...scriptArgs(call)]]
+    case 'requests':
+      return [checkout.python, [join(scripts, 'requests_client.py'), ...scriptArgs(call)]]
   }
 }
 
-const runClient = async (client: ClientName, call: Call): Promise<number> => {
-  const [command, args] = commandOf(client, call)
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
-  let errors = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors = (errors + text).slice(-2000)
-  })
-  const [code, signal] = await once(child, 'close')
-  if (code !== 0) throw new Error(`${client} ${call.url} ended with ${code ?? signal}: ${errors.trim()}`)
-  return child.pid ?? 0
+interface Finished {
+  readonly pid: number
+  readonly stdout: string
 }
 
-/** Posts request-SIZE to PREFIX/CLIENT/SIZE and checks that response-SIZE came back. */
-export const sendBody = async (
+const run = async (command: string, args: readonly string[]): Promise<Finished> => {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const output = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      output[name] = (output[name] + text).slice(-maxOutputChars)
+    })
+  }
+  const [code, signal] = await once(child, 'close')
+  if (code !== 0) throw new Error(`${command} ended with ${code ?? signal}: ${output.stderr.trim()}`)
+  return { pid: child.pid ?? 0, stdout: output.stdout }
+}
+
+/** What a client is to ask for. */
+export interface Order {
+  readonly method: 'GET' | 'POST'
+  /** Its last part, before the query, is a size of makeBodies. */
+  readonly path: string
+  readonly size: number
+}
+
+/** Makes one request by a process of its own and checks the answer. POST sends request-SIZE. */
+export const send = async (server: TlsServer, client: ClientName, order: Order): Promise<SentRequest> => {
+  const { method, path, size } = order
+  const bodyPath = join(server.directory, `request-${size}`)
+  const outputPath = join(server.directory, `output-${client}-${size}`)
+  const call = { method, url: `${server.url}${path}`, caPath: server.caPath, outputPath }
+  await writeFile(outputPath, '')
+  const [command, args] = commandOf(client, method === 'POST' ? { ...call, bodyPath } : call)
+  const { pid } = await run(command, args)
+  const responseBody = await readFile(join(server.directory, `response-${size}`))
+  if (!responseBody.equals(await readFile(outputPath)))
+    throw new Error(`${client} received other bytes than sent`)
+  const requestBody = method === 'POST' ? await readFile(bodyPath) : Buffer.alloc(0)
+  return { client, clientPid: pid, method, path: path.split('?')[0] ?? path, requestBody, responseBody }
+}
+
+/** Posts request-SIZE to PREFIX/CLIENT/SIZE. */
+export const sendBody = (
   server: TlsServer,
   client: ClientName,
   size: number,
   prefix: string,
-): Promise<SentRequest> => {
-  const path = `${prefix}/${client}/${size}`
-  const bodyPath = join(server.directory, `request-${size}`)
-  const outputPath = join(server.directory, `output-${client}-${size}`)
-  const call = { method: 'POST', url: `${server.url}${path}`, caPath: server.caPath, bodyPath, outputPath }
-  await writeFile(outputPath, '')
-  const clientPid = await runClient(client, call)
-  const responseBody = await readFile(join(server.directory, `response-${size}`))
-  if (!responseBody.equals(await readFile(outputPath)))
-    throw new Error(`${client} received other bytes than sent`)
-  return { client, clientPid, method: 'POST', path, requestBody: await readFile(bodyPath), responseBody }
+): Promise<SentRequest> => send(server, client, { method: 'POST', path: `${prefix}/${client}/${size}`, size })
+
+/** Asks for something that is not there; the client's failure is expected. */
+export const miss = async (server: TlsServer, client: ClientName, path: string): Promise<void> => {
+  const outputPath = join(server.directory, `output-${client}-missing`)
+  const call = { method: 'GET', url: `${server.url}${path}`, caPath: server.caPath, outputPath }
+  await run(...commandOf(client, call)).catch(() => undefined)
 }
 
-/** Makes a GET of a path whose last part is a size of makeBodies, or any other for a 404; never throws. */
-export const browse = async (server: TlsServer, client: ClientName, path: string): Promise<void> => {
-  const outputPath = join(server.directory, `output-${client}`)
-  const call = { method: 'GET', url: `${server.url}${path}`, caPath: server.caPath, outputPath }
-  await runClient(client, call).catch(() => undefined)
+export interface KeepAliveRun {
+  readonly clientPid: number
+  /** Local port of each connection. */
+  readonly ports: readonly number[]
+}
+
+/** Makes requests GETs on each of connections kept open, by one process, for PREFIX/CONNECTION/NUMBER/SIZE. */
+export const sendOnKeptConnections = async (
+  server: TlsServer,
+  prefix: string,
+  connections: number,
+  requests: number,
+  size: number,
+): Promise<KeepAliveRun> => {
+  const script = join(scripts, 'keepalive_client.py')
+  const counts = [connections, requests, size].map(String)
+  const { pid, stdout } = await run(checkout.python, [
+    script,
+    server.listen,
+    server.caPath,
+    prefix,
+    ...counts,
+  ])
+  const { ports }: { ports: readonly number[] } = JSON.parse(stdout)
+  return { clientPid: pid, ports }
 }

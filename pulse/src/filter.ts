@@ -12,6 +12,8 @@ const MAX_DEPTH = 16
 const MAX_COMPARISONS = 200
 const MAX_VALUES = 1000
 const MAX_TEXT_BYTES = 4096
+/** Values travel in the statement's URL, which a server takes up to 1 MiB of. */
+const MAX_TEXT_BYTES_IN_ALL = 65_536
 
 /** What a comparison asks of its field. */
 type Test =
@@ -31,13 +33,14 @@ export type Predicate =
 /** Checks a filter; absent means everything. Throws INVALID_ARGUMENT that names the field or operator. */
 export function readFilter(filter: Filter | undefined): Predicate {
   if (filter?.node === undefined) return { kind: 'all', parts: [] }
-  const budget = { comparisons: 0, values: 0 }
+  const budget = { comparisons: 0, values: 0, textBytes: 0 }
   return readNode(filter, 1, budget)
 }
 
 interface Budget {
   comparisons: number
   values: number
+  textBytes: number
 }
 
 function readNode(filter: Filter | undefined, depth: number, budget: Budget): Predicate {
@@ -69,6 +72,10 @@ function readComparison(
   if (budget.comparisons > MAX_COMPARISONS)
     throw invalid('filter', `expected at most ${MAX_COMPARISONS} comparisons`)
   if (budget.values > MAX_VALUES) throw invalid('filter', `expected at most ${MAX_VALUES} values`)
+  for (const { kind } of values) if (kind?.$case === 'text') budget.textBytes += Buffer.byteLength(kind.value)
+  if (budget.textBytes > MAX_TEXT_BYTES_IN_ALL) {
+    throw invalid('filter', `expected at most ${MAX_TEXT_BYTES_IN_ALL} bytes of text in all`)
+  }
   const field = requestFields.get(name)
   if (field === undefined) {
     const known = [...requestFields.keys()].join(', ')
@@ -238,10 +245,13 @@ function testSql(field: Field, test: Test, parameters: Parameters): string {
     case 'exists':
       return existsSql(field)
     case 'oneOf': {
-      const type = field.kind === 'text' ? 'Array(String)' : 'Array(Int64)'
       const column = field.kind === 'enum' ? `toInt64(${sql})` : sql
-      const values = test.values.map((value) => (typeof value === 'bigint' ? value.toString() : value))
-      return `(${test.not ? 'NOT ' : ''}has(${parameters.add(type, values)}, ${column}))`
+      const parts = test.values.map((value) =>
+        typeof value === 'bigint'
+          ? `${column} = ${parameters.add('Int64', value.toString())}`
+          : `${column} = ${parameters.add('String', value)}`,
+      )
+      return `(${test.not ? 'NOT ' : ''}(${parts.join(' OR ')}))`
     }
     case 'order':
       return `(${sql} ${test.op} ${parameters.add('Int64', test.value.toString())})`

@@ -115,6 +115,6 @@ export class HttpCapture {
     const nowMs = Date.now()
     if (nowMs - this.#loggedAtMs < LOG_INTERVAL_MS) return
     this.#loggedAtMs = nowMs
-    this.#options.log.warn({ err: reason, failed: this.#artifactsFailed }, 'an object was not stored')
+    this.#options.log.warn({ error: reason, failed: this.#artifactsFailed }, 'an object was not stored')
   }
 }

@@ -176,8 +176,9 @@ async function closeClients(clients: Clients): Promise<void> {
 function statementError(error: unknown): StatementError {
   if (error instanceof StatementError) return error
   const message = error instanceof Error ? error.message : String(error)
-  if (error instanceof ClickHouseError) {
-    const code = Number(error.code)
+  // The client does not recognise an error whose text spans lines.
+  const code = error instanceof ClickHouseError ? Number(error.code) : Number(/^Code: (\d+)\./.exec(message)?.[1])
+  if (Number.isInteger(code)) {
     return new StatementError(`ClickHouse: ${message}`, code, RETRYABLE_CODES.has(code), error)
   }
   return new StatementError(`ClickHouse does not answer: ${message}`, undefined, true, error)

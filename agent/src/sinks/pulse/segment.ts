@@ -94,12 +94,15 @@ export class SegmentReader {
     return { sequence: place.sequence, body: checked.subarray(8) }
   }
 
-  /** Passes over records below a sequence without checking them. */
+  /** Passes over whole records below a sequence. */
   skipTo(sequence: number): void {
     for (;;) {
-      const place = this.#place()
-      if (place === undefined || place.sequence >= sequence) return
-      this.#at = place.bodyAt + place.bodyBytes
+      const at = this.#at
+      const record = this.next()
+      if (record === undefined || record.sequence >= sequence) {
+        this.#at = at
+        return
+      }
     }
   }
 

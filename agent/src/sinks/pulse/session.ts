@@ -214,6 +214,7 @@ export class Session {
     this.#welcomed = true
     const committedThrough = Number(welcome.committedThrough)
     this.#options.spool.skipPast(committedThrough)
+    this.#options.spool.declareMissing(committedThrough)
     this.#ackThrough(committedThrough)
     if (welcome.credit !== undefined) this.#onCredit(welcome.credit)
     this.#options.onWelcome(welcome)
@@ -229,8 +230,12 @@ export class Session {
 
   #ackThrough(through: number): void {
     const { spool, inFlight, counters } = this.#options
-    // More than was ever sent would delete what Pulse has not seen.
-    if (through >= spool.nextSequence) return
+    if (through >= spool.nextSequence) {
+      // Believing it would delete what Pulse has not seen. The next welcome says what is right.
+      throw new Error(
+        `Pulse acknowledged ${through}, but ${spool.nextSequence - 1} is the latest that was sent`,
+      )
+    }
     for (const [sequence, { events }] of inFlight) {
       if (sequence > through) break
       counters.ackedEvents += events

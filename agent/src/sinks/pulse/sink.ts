@@ -20,6 +20,9 @@ const CHANNEL_OPTIONS = {
   'grpc.keepalive_time_ms': 20_000,
   'grpc.keepalive_timeout_ms': 10_000,
   'grpc.enable_retries': 0,
+  // The sink waits with jitter itself; the channel's own two minutes would come on top.
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 2000,
   'grpc.max_receive_message_length': 4 * 1024 * 1024,
 }
 
@@ -79,6 +82,8 @@ export class PulseSink implements EventSink {
   /** Dropped since the latest batch, to be told with the next. */
   #untoldQueueFull = 0
   #untoldSpoolFailed = 0
+  /** False from a failure until the next welcome. */
+  #isReachable = true
   #sessions = 0
   #failedSessions = 0
 
@@ -147,9 +152,9 @@ export class PulseSink implements EventSink {
     return this.#queue.length - this.#queueHead
   }
 
-  /** Something is on its way to a Pulse that answers. */
+  /** Something is on its way, and Pulse answers as far as is known. */
   #isDelivering(): boolean {
-    return this.#session?.isWelcomed === true && this.#spool.ackedThrough + 1 < this.#spool.nextSequence
+    return this.#isReachable && this.#spool.ackedThrough + 1 < this.#spool.nextSequence
   }
 
   #scheduleDrain(): void {
@@ -187,7 +192,7 @@ export class PulseSink implements EventSink {
       this.#untoldSpoolFailed = 0
       this.#session?.notify()
     } catch (error) {
-      if (this.#untoldSpoolFailed === 0) this.#log.error({ err: error }, 'cannot write to the spool')
+      if (this.#untoldSpoolFailed === 0) this.#log.error({ error }, 'cannot write to the spool')
       this.#droppedSpoolFailed += records.length
       this.#untoldSpoolFailed += records.length
     }
@@ -228,6 +233,7 @@ export class PulseSink implements EventSink {
         inFlight: this.#inFlight,
         onWelcome: () => {
           failures = 0
+          this.#isReachable = true
           this.#sessions++
           this.#log.info({ address: this.#config.address }, 'connected to Pulse')
         },
@@ -245,8 +251,9 @@ export class PulseSink implements EventSink {
         waitMs = end.reason === 'closed' ? backoffMs(failures++) : end.waitMs
       } catch (error) {
         this.#failedSessions++
+        this.#isReachable = false
         waitMs = backoffMs(failures++)
-        if (failures === 1) this.#log.warn({ err: error, address: this.#config.address }, 'lost Pulse')
+        if (failures === 1) this.#log.warn({ error, address: this.#config.address }, 'lost Pulse')
       }
       this.#session = undefined
       await delay(waitMs, undefined, { signal: this.#stop.signal }).catch(() => {})
@@ -257,7 +264,7 @@ export class PulseSink implements EventSink {
     try {
       await this.#spool.sync()
     } catch (error) {
-      this.#log.error({ err: error }, 'cannot sync the spool')
+      this.#log.error({ error }, 'cannot sync the spool')
     }
   }
 }

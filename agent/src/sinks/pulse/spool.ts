@@ -132,6 +132,17 @@ export class Spool {
     this.ack(committedThrough)
   }
 
+  /**
+   * Pulse has less than it once acknowledged, as when its store was put back from a copy: what is gone from
+   * here too is declared lost, or the stream would stand for ever.
+   */
+  declareMissing(committedThrough: number): void {
+    const first = committedThrough + 1
+    const last = this.firstAvailable - 1
+    if (first > last || this.#isDeclared(first, last)) return
+    this.#addHole({ first, last, reason: 'spool_corrupt' })
+  }
+
   /** Reads batches from a number on, those that come later included. */
   read(from: number): SpoolCursor {
     return new SpoolCursor(this, from)
@@ -195,7 +206,7 @@ export class Spool {
 
   /** For the cursor: numbers that a segment was to hold cannot be read. */
   reportDamage(first: number, last: number): void {
-    if (this.#state.holes.some((hole) => hole.first <= first && hole.last >= last)) return
+    if (this.#isDeclared(first, last)) return
     this.#damagedSegments++
     this.#addHole({ first, last, reason: 'spool_corrupt' })
   }
@@ -318,6 +329,10 @@ export class Spool {
     } finally {
       reader.close()
     }
+  }
+
+  #isDeclared(first: number, last: number): boolean {
+    return this.#state.holes.some((hole) => hole.first <= first && hole.last >= last)
   }
 
   #addHole(hole: Hole): void {

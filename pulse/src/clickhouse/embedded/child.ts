@@ -8,6 +8,8 @@ import { HttpInterface } from './http-interface.js'
 import type { ChildMessage, ParentMessage, StartMessage } from './messages.js'
 
 const CANNOT_LOCK = 76
+/** As a server's http_max_uri_size. */
+const MAX_URL_BYTES = 1024 * 1024
 
 interface Engine {
   readonly server: Server
@@ -36,7 +38,7 @@ async function start(message: StartMessage): Promise<void> {
     const session = new Session(message.dataDir)
     await session.queryAsync('SELECT 1')
     const http = new HttpInterface(message)
-    const server = createServer({ keepAliveTimeout: 30_000 }, (request, response) => {
+    const server = createServer({ keepAliveTimeout: 30_000, maxHeaderSize: MAX_URL_BYTES }, (request, response) => {
       void http.handle(request, response)
     })
     await new Promise<void>((resolve, reject) => {

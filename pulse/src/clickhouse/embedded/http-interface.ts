@@ -212,8 +212,9 @@ function settingsStatement(
   return `SET ${settings.join(', ')}`
 }
 
+/** A string in SQL. No character of it ends the literal or the statement. */
 function literal(text: string): string {
-  return `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`
+  return `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'").replaceAll('\0', '\\0')}'`
 }
 
 function identifier(name: string): string {

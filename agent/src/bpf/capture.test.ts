@@ -1,0 +1,406 @@
+import assert from 'node:assert/strict'
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import { promisify } from 'node:util'
+import { Capture, type CaptureOptions } from './capture.js'
+import type { BpfEvent, DataEvent, ExecEvent, LossEvent, SocketEvent } from './events.js'
+import { checkHost } from './preflight.js'
+
+const run = promisify(execFile)
+const MIB = 1024 * 1024
+
+/** What one connection carried, as the server saw it. */
+interface Carried {
+  readonly port: number
+  received: Buffer
+  sent: Buffer
+}
+
+/** A TLS server in this process, which is never captured: it knows the plaintext from the other side. */
+class RawServer {
+  readonly carried: Carried[] = []
+  response = Buffer.alloc(0)
+  readonly #server: Server
+
+  constructor(directory: string) {
+    const key = readFileSync(join(directory, 'key.pem'))
+    const cert = readFileSync(join(directory, 'cert.pem'))
+    this.#server = createServer({ key, cert }, (socket) => this.#serve(socket))
+  }
+
+  async listen(): Promise<number> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve))
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  close(): void {
+    this.#server.close()
+  }
+
+  #serve(socket: TLSSocket): void {
+    const carried: Carried = {
+      port: socket.remotePort ?? 0,
+      received: Buffer.alloc(0),
+      sent: Buffer.alloc(0),
+    }
+    this.carried.push(carried)
+    const chunks: Buffer[] = []
+    let size = 0
+    socket.on('error', () => socket.destroy())
+    socket.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+      size += chunk.length
+      const head = Buffer.concat(chunks.length > 4 ? chunks.slice(0, 4) : chunks)
+      const bodyAt = head.indexOf('\r\n\r\n') + 4
+      const length = /content-length: (\d+)/i.exec(head.toString('latin1', 0, Math.max(0, bodyAt)))?.[1]
+      if (bodyAt < 4 || size < bodyAt + Number(length ?? 0)) return
+      carried.received = Buffer.concat(chunks)
+      const start = `HTTP/1.1 200 OK\r\nContent-Length: ${this.response.length}\r\nConnection: close\r\n\r\n`
+      carried.sent = Buffer.concat([Buffer.from(start), this.response])
+      socket.end(carried.sent)
+    })
+  }
+}
+
+/** Keeps what a capture says, payload copied. */
+class Recorder {
+  readonly events: BpfEvent[] = []
+
+  onEvent(event: BpfEvent): void {
+    this.events.push(event.kind === 'data' ? { ...event, bytes: Uint8Array.from(event.bytes) } : event)
+  }
+
+  onBatchEnd(): void {}
+
+  ofKind<K extends BpfEvent['kind']>(kind: K): Extract<BpfEvent, { kind: K }>[] {
+    return this.events.filter((event): event is Extract<BpfEvent, { kind: K }> => event.kind === kind)
+  }
+
+  socketFrom(port: number): SocketEvent | undefined {
+    return this.ofKind('socket').find((event) => event.localPort === port)
+  }
+
+  /** Plaintext of one direction, after asserting that offsets and sequence numbers have no gap. */
+  plaintext(streamId: bigint, direction: DataEvent['direction']): Buffer {
+    let offset = 0n
+    let sequence = 0
+    const pieces = this.ofKind('data').filter(
+      (event) => event.streamId === streamId && event.direction === direction,
+    )
+    for (const piece of pieces) {
+      assert.equal(piece.offset, offset)
+      assert.equal(piece.sequence, sequence++)
+      offset += BigInt(piece.bytes.length)
+    }
+    return Buffer.concat(pieces.map((piece) => piece.bytes))
+  }
+}
+
+async function until(what: string, condition: () => boolean, timeoutMs = 5000): Promise<void> {
+  const endMs = performance.now() + timeoutMs
+  while (!condition()) {
+    if (performance.now() > endMs) throw new Error(`waited ${timeoutMs} ms for ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+/** A shell that reads lines from its standard input; without one it ends by itself. */
+const shell = (script: string) => spawn('/bin/sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'] })
+
+const quiet = { debug() {}, info() {}, warn() {} }
+const everything: CaptureOptions = {
+  ringBytes: 16 * MIB,
+  maxStreams: 65_536,
+  targets: { mode: 'all' },
+  ignore: { exe: [], comm: [] },
+  logger: quiet,
+}
+
+const pythonClient = `
+import ssl, sys, urllib.request
+context = ssl._create_unverified_context()
+data = open(sys.argv[2], 'rb').read()
+with urllib.request.urlopen(urllib.request.Request(sys.argv[1], data=data), context=context) as answer:
+    sys.stdout.buffer.write(answer.read())
+`
+
+const pythonServer = `
+import http.server, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header('Content-Length', '5')
+        self.end_headers()
+        self.wfile.write(b'hello')
+    def log_message(self, *arguments):
+        pass
+server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1] + '/cert.pem', sys.argv[1] + '/key.pem')
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+`
+
+describe('Capture', function () {
+  this.timeout(60_000)
+  let directory: string
+  let server: RawServer
+  let port: number
+
+  before(async () => {
+    const host = checkHost()
+    assert.ok(host.ok, host.ok ? '' : host.message)
+    directory = mkdtempSync(join(tmpdir(), 'cleartap-capture-'))
+    const certificate =
+      '-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost'
+    const files = ['-keyout', join(directory, 'key.pem'), '-out', join(directory, 'cert.pem')]
+    execFileSync('openssl', ['req', ...certificate.split(' '), ...files], { stdio: 'ignore' })
+    server = new RawServer(directory)
+    port = await server.listen()
+  })
+
+  after(() => {
+    server.close()
+    rmSync(directory, { recursive: true })
+  })
+
+  async function withCapture(
+    options: Partial<CaptureOptions>,
+    use: (recorder: Recorder, capture: Capture) => Promise<void>,
+  ): Promise<void> {
+    const recorder = new Recorder()
+    const capture = await Capture.start({ ...everything, ...options }, recorder)
+    try {
+      await use(recorder, capture)
+    } finally {
+      await capture.stop()
+    }
+  }
+
+  function client(name: string, bodyPath: string): Promise<{ stdout: Buffer; pid: number }> {
+    const url = `https://127.0.0.1:${port}/upload`
+    const [file, args] =
+      name === 'curl'
+        ? ['curl', ['-sk', '--http1.1', '-H', 'Expect:', '--data-binary', `@${bodyPath}`, url]]
+        : ['python3', ['-c', pythonClient, url, bodyPath]]
+    return new Promise((resolve, reject) => {
+      const child = execFile(
+        file as string,
+        args as string[],
+        { encoding: 'buffer', maxBuffer: 16 * MIB },
+        (error, stdout) => (error ? reject(error) : resolve({ stdout, pid: child.pid ?? 0 })),
+      )
+    })
+  }
+
+  for (const name of ['curl', 'python'])
+    it(`gives the plaintext of ${name} byte for byte, 0 B to 1 MiB both ways`, async () => {
+      await withCapture({}, async (recorder, capture) => {
+        for (const bytes of [0, 1, 16 * 1024, MIB]) {
+          const body = randomBytes(bytes)
+          const bodyPath = join(directory, 'body')
+          writeFileSync(bodyPath, body)
+          server.response = randomBytes(bytes)
+          const { stdout, pid } = await client(name, bodyPath)
+          assert.ok(stdout.equals(server.response))
+          const carried = server.carried.at(-1)
+          assert.ok(carried)
+          await until('the process to end', () =>
+            recorder.ofKind('exit').some((event) => event.process.pid === pid),
+          )
+          const socket = recorder.socketFrom(carried.port)
+          assert.ok(socket, `no socket event from port ${carried.port}`)
+          assert.equal(socket.confidence, 'exact')
+          assert.equal(socket.role, 'client')
+          assert.equal(socket.process.pid, pid)
+          assert.deepEqual([...socket.localAddress, ...socket.remoteAddress], [127, 0, 0, 1, 127, 0, 0, 1])
+          assert.equal(socket.remotePort, port)
+          assert.ok(recorder.plaintext(socket.streamId, 'write').equals(carried.received), `${bytes} B sent`)
+          assert.ok(recorder.plaintext(socket.streamId, 'read').equals(carried.sent), `${bytes} B received`)
+          assert.equal(
+            recorder.ofKind('close').filter((event) => event.streamId === socket.streamId).length,
+            1,
+          )
+          const process = capture.processes.lookup(socket.process)
+          assert.match(process.exe, name === 'curl' ? /^\/usr\/bin\/curl$/ : /python3[.\d]*$/)
+          assert.equal(process.comm, name === 'curl' ? 'curl' : 'python3')
+        }
+        const { lostBytes, streams } = capture.stats()
+        assert.deepEqual(lostBytes, { ring_full: 0, fault: 0, truncated: 0, table_full: 0 })
+        assert.ok(streams < 100)
+      })
+    })
+
+  it('orders a stream: socket, data, close, and the exit of its process after all', async () => {
+    await withCapture({}, async (recorder) => {
+      const { pid } = await client('curl', '/dev/null')
+      const ofProcess = () => recorder.events.filter((event) => event.process.pid === pid)
+      await until('the exit', () => ofProcess().some((event) => event.kind === 'exit'))
+      const kinds = ofProcess().map((event) => event.kind)
+      const firstOfEach = kinds.filter((kind, index) => kinds[index - 1] !== kind)
+      assert.deepEqual(firstOfEach, ['fork', 'exec', 'socket', 'data', 'close', 'exit'])
+    })
+  })
+
+  it('sees the server end too: both roles, the same addresses', async () => {
+    const child = spawn('python3', ['-c', pythonServer, directory])
+    try {
+      const line = await new Promise<Buffer>((resolve) => child.stdout.once('data', resolve))
+      const serverPort = Number(line.toString())
+      await withCapture({}, async (recorder) => {
+        await run('curl', ['-sk', `https://127.0.0.1:${serverPort}/`])
+        const atServer = () =>
+          recorder
+            .ofKind('socket')
+            .find((event) => event.process.pid === child.pid && event.role === 'server')
+        await until('both ends', () => atServer() !== undefined)
+        const served = atServer()
+        assert.ok(served)
+        const client = recorder.socketFrom(served.remotePort)
+        assert.equal(served.localPort, serverPort)
+        assert.equal(client?.role, 'client')
+        const closed = (id: bigint) => recorder.ofKind('close').some((event) => event.streamId === id)
+        await until('both streams to close', () => closed(served.streamId) && closed(client?.streamId ?? 0n))
+        const request = recorder.plaintext(served.streamId, 'read')
+        assert.match(request.toString(), /^GET \/ HTTP\/1\.1\r\n/)
+        assert.ok(recorder.plaintext(client?.streamId ?? 0n, 'write').equals(request))
+        const answer = recorder.plaintext(served.streamId, 'write')
+        assert.ok(answer.toString().endsWith('hello'))
+        assert.ok(recorder.plaintext(client?.streamId ?? 0n, 'read').equals(answer))
+      })
+    } finally {
+      child.kill()
+    }
+  })
+
+  it('keeps the name of a process of a few milliseconds', async () => {
+    await withCapture({}, async (recorder, capture) => {
+      const child = spawn('/bin/true', ['one', 'two words'])
+      await new Promise((resolve) => child.once('exit', resolve))
+      const exits = () => recorder.ofKind('exit').filter((event) => event.process.pid === child.pid)
+      await until('the exit', () => exits().length > 0)
+      const exec = recorder.ofKind('exec').find((event) => event.process.pid === child.pid) as ExecEvent
+      assert.equal(exec.exe, '/usr/bin/true')
+      assert.equal(exec.comm, 'true')
+      assert.deepEqual(exec.argv, ['/bin/true', 'one', 'two words'])
+      assert.equal(exec.parentPid, process.pid)
+      assert.equal(capture.processes.lookup(exec.process).exe, '/usr/bin/true')
+      assert.equal(exits()[0]?.status, 0)
+    })
+  })
+
+  it('reports the exit status as wait does', async () => {
+    await withCapture({}, async (recorder) => {
+      const failing = spawn('/bin/sh', ['-c', 'exit 3'])
+      const killed = spawn('/bin/sleep', ['60'])
+      killed.kill('SIGKILL')
+      const status = (pid: number | undefined) =>
+        recorder.ofKind('exit').find((event) => event.process.pid === pid)?.status
+      await until('both exits', () => status(failing.pid) !== undefined && status(killed.pid) !== undefined)
+      assert.equal(status(failing.pid), 3 << 8)
+      assert.equal(status(killed.pid), 9)
+    })
+  })
+
+  it('captures with "children" what the agent starts and what that forks, nothing else', async () => {
+    const outside = shell(`read line; curl -sk https://127.0.0.1:${port}/`)
+    await withCapture({ targets: { mode: 'children' } }, async (recorder) => {
+      const inside = shell(`curl -sk https://127.0.0.1:${port}/; true`)
+      await new Promise((resolve) => inside.once('exit', resolve))
+      outside.stdin.end('go\n')
+      await new Promise((resolve) => outside.once('exit', resolve))
+      const ports = server.carried.slice(-2).map((carried) => carried.port)
+      await until('the data', () => recorder.ofKind('data').some((event) => event.direction === 'read'))
+      assert.ok(recorder.socketFrom(ports[0] ?? 0))
+      assert.equal(recorder.socketFrom(ports[1] ?? 0), undefined)
+    })
+  })
+
+  it('captures with "only" the given processes and what they fork', async () => {
+    const script = `read line; curl -sk https://127.0.0.1:${port}/; true`
+    const [wanted, other] = [shell(script), shell(script)]
+    await withCapture({ targets: { mode: 'only', pids: [wanted.pid ?? 0] } }, async (recorder) => {
+      for (const child of [wanted, other]) {
+        child.stdin.end('go\n')
+        await new Promise((resolve) => child.once('exit', resolve))
+      }
+      const ports = server.carried.slice(-2).map((carried) => carried.port)
+      await until('the data', () => recorder.ofKind('data').some((event) => event.direction === 'read'))
+      assert.ok(recorder.socketFrom(ports[0] ?? 0))
+      assert.equal(recorder.socketFrom(ports[1] ?? 0), undefined)
+    })
+  })
+
+  it('leaves ignored programs alone, and takes a change of the rules at once', async () => {
+    await withCapture({ ignore: { exe: ['/usr/bin/curl'], comm: [] } }, async (recorder, capture) => {
+      await client('curl', '/dev/null')
+      const ignoredPort = server.carried.at(-1)?.port ?? 0
+      capture.ignore({ exe: [], comm: [] })
+      await client('curl', '/dev/null')
+      const seenPort = server.carried.at(-1)?.port ?? 0
+      await until('the data', () => recorder.socketFrom(seenPort) !== undefined)
+      const ids = new Set(recorder.ofKind('data').map((event) => event.streamId))
+      assert.equal(recorder.socketFrom(ignoredPort), undefined)
+      assert.ok(ids.has(recorder.socketFrom(seenPort)?.streamId ?? 0n))
+    })
+  })
+
+  it('says which bytes are lost when the ring is too small', async () => {
+    await withCapture({ ringBytes: 64 * 1024, targets: { mode: 'children' } }, async (recorder, capture) => {
+      const body = randomBytes(8 * MIB)
+      const bodyPath = join(directory, 'body')
+      writeFileSync(bodyPath, body)
+      server.response = Buffer.from('short')
+      const { pid } = await client('curl', bodyPath)
+      await until('the exit', () => recorder.ofKind('exit').some((event) => event.process.pid === pid))
+      const carried = server.carried.at(-1)
+      const streamId = recorder.socketFrom(carried?.port ?? 0)?.streamId
+      assert.ok(carried && streamId)
+      let offset = 0n
+      let lost = 0n
+      const pieces = recorder.events.filter(
+        (event): event is DataEvent | LossEvent =>
+          (event.kind === 'data' || event.kind === 'loss') &&
+          event.streamId === streamId &&
+          event.direction === 'write',
+      )
+      for (const piece of pieces) {
+        assert.equal(piece.offset, offset)
+        if (piece.kind === 'loss') {
+          assert.equal(piece.reason, 'ring_full')
+          lost += piece.bytes
+          offset += piece.bytes
+          continue
+        }
+        const at = Number(offset)
+        assert.ok(Buffer.from(piece.bytes).equals(carried.received.subarray(at, at + piece.bytes.length)))
+        offset += BigInt(piece.bytes.length)
+      }
+      assert.ok(lost > 0n, 'nothing was lost: the test proves nothing')
+      assert.equal(offset, BigInt(carried.received.length))
+      assert.ok(capture.stats().lostBytes.ring_full >= Number(lost))
+    })
+  })
+
+  it('leaves nothing behind: the target runs on, and a second capture starts', async () => {
+    const hash = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex')
+    const library = '/usr/lib/x86_64-linux-gnu/libssl.so.3'
+    const before = hash(library)
+    await withCapture({}, async () => {})
+    assert.equal(hash(library), before)
+    server.response = Buffer.from('still here')
+    const { stdout } = await client('curl', '/dev/null')
+    assert.equal(stdout.toString(), 'still here')
+    await withCapture({}, async (recorder) => {
+      await client('curl', '/dev/null')
+      await until('data', () => recorder.ofKind('data').length > 0)
+    })
+  })
+})

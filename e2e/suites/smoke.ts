@@ -1,0 +1,196 @@
+/** The whole path with real programs: what clients and servers said is in ClickHouse and the bucket, once and whole. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdir, readFile, realpath } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { checkout } from '../../deploy/local/checkout.js'
+import type { Queries } from '../../deploy/local/queries.js'
+import { openQueries } from '../../deploy/local/queries.js'
+import type { Stack } from '../../deploy/local/stack.js'
+import { startStack } from '../../deploy/local/stack.js'
+import type { ClientName, SentRequest, TlsServer } from '../../deploy/local/traffic.js'
+import { makeBodies, send, sendOnKeptConnections, startTlsServer } from '../../deploy/local/traffic.js'
+import { checkBothSides, freshPrefix, onSide, waitForCount } from '../exchanges.js'
+import { dumpProgram, findLivingLinks, findLoadedBpf } from '../kernel.js'
+import { startNginx } from '../nginx.js'
+import type { Suite, SuiteContext } from '../suite.js'
+
+const sizes = [0, 1, 16 * 1024, 1024 * 1024]
+const clients: readonly ClientName[] = ['curl', 'python', 'requests']
+
+interface Scene {
+  readonly stack: Stack
+  readonly queries: Queries
+  readonly python: TlsServer
+  readonly nginx: TlsServer
+}
+
+const exeOf = async (client: ClientName): Promise<string> => {
+  if (client !== 'curl') return realpath(checkout.python)
+  const { stdout } = await promisify(execFile)('sh', ['-c', 'command -v curl'])
+  return stdout.trim()
+}
+
+const checkPairs = async ({ cell }: SuiteContext, scene: Scene): Promise<void> => {
+  for (const [name, server] of Object.entries({ python: scene.python, nginx: scene.nginx })) {
+    for (const client of clients) {
+      await cell(`${client} to ${name}: bodies of 0 B to 1 MiB, both sides`, async () => {
+        const prefix = freshPrefix('smoke')
+        const method = name === 'nginx' ? 'GET' : 'POST'
+        const sent: SentRequest[] = []
+        for (const size of sizes)
+          sent.push(await send(server, client, { method, path: `${prefix}/${size}`, size }))
+        const stored = await waitForCount(scene.queries, prefix, 2 * sent.length)
+        const exe = await exeOf(client)
+        for (const request of sent) await checkBothSides(scene.queries, stored, request, server, exe)
+        return `${sent.length} × ${method}, ${stored.length} exchanges`
+      })
+    }
+  }
+}
+
+const checkKeptConnections = ({ cell, full }: SuiteContext, { queries, python }: Scene): Promise<boolean> =>
+  cell('1,000 requests on 50 connections: each once, in order', async () => {
+    const prefix = freshPrefix('kept')
+    const connections = 50
+    const perConnection = full ? 200 : 20
+    const run = await sendOnKeptConnections(python, prefix, connections, perConnection, 16 * 1024)
+    const stored = await waitForCount(queries, prefix, 2 * connections * perConnection)
+    const exe = await realpath(checkout.python)
+    for (const side of ['client', 'server'] as const) {
+      const captured = onSide(stored, side)
+      const ids = new Set(captured.map(({ connectionId }) => connectionId))
+      assert.equal(ids.size, connections, `connections on the ${side} side`)
+      for (const [number, port] of run.ports.entries()) {
+        const own = captured.filter(({ path }) => path.startsWith(`${prefix}/${number}/`))
+        const inOrder = own.toSorted((a, b) => a.indexInConnection - b.indexInConnection)
+        assert.deepEqual(
+          inOrder.map(({ path }) => path),
+          Array.from({ length: perConnection }, (_, index) => `${prefix}/${number}/${index}/16384`),
+        )
+        const end = `127.0.0.1:${port}`
+        for (const { pid, exe: found, local, remote, status, completeness } of own) {
+          const pids = { client: run.clientPid, server: python.program.pid }
+          const ends = side === 'client' ? [end, python.listen] : [python.listen, end]
+          assert.deepEqual([pid, found, local, remote], [pids[side], exe, ...ends])
+          assert.deepEqual([status, completeness], [200, 'complete'])
+        }
+      }
+    }
+    return `${stored.length} exchanges, pid, exe and addresses right`
+  })
+
+const checkShortLives = ({ cell, full }: SuiteContext, { queries, python }: Scene): Promise<boolean> =>
+  cell('processes that live for milliseconds are seen', async () => {
+    const prefix = freshPrefix('short')
+    const count = full ? 500 : 50
+    const sent: SentRequest[] = []
+    const lifetimesMs: number[] = []
+    for (let index = 0; index < count; index += 1) {
+      const start = performance.now()
+      sent.push(await send(python, 'curl', { method: 'GET', path: `${prefix}/${index}/1`, size: 1 }))
+      lifetimesMs.push(performance.now() - start)
+    }
+    const stored = await waitForCount(queries, prefix, 2 * count)
+    const pids = onSide(stored, 'client').map(({ path, pid }) => [path, pid])
+    assert.deepEqual(
+      new Map(pids.map(([path, pid]) => [path, pid])),
+      new Map(sent.map(({ path, clientPid }) => [path, clientPid])),
+    )
+    const median = lifetimesMs.toSorted((a, b) => a - b)[Math.floor(count / 2)] ?? 0
+    return `${count} curl processes of about ${median.toFixed(0)} ms`
+  })
+
+const checkQueryValues = ({ cell }: SuiteContext, { queries, python }: Scene): Promise<boolean> =>
+  cell('query values stay out of events', async () => {
+    const prefix = freshPrefix('query')
+    const path = `${prefix}/1?token=hunter2&page=3`
+    await send(python, 'curl', { method: 'GET', path, size: 1 })
+    const stored = await waitForCount(queries, prefix, 2)
+    for (const request of onSide(stored, 'client')) assert.equal(request.query, 'token=&page=')
+    const text = JSON.stringify(stored, (_, value) => (typeof value === 'bigint' ? String(value) : value))
+    assert.ok(!text.includes('hunter2'), 'the value is in an event')
+    return 'token=&page='
+  })
+
+/** Helpers by which a BPF program could change what it looks at. */
+const writingHelpers = /probe_write_user|override_return|send_signal|setsockopt|copy_to_user/
+
+const checkReadOnly = ({ cell }: SuiteContext, { stack }: Scene): Promise<boolean> =>
+  cell('loaded BPF programs only read', async () => {
+    const { programs, links } = await findLoadedBpf(stack.agent.pid)
+    assert.ok(programs.length > 0, 'the agent holds no BPF program')
+    for (const id of programs) {
+      const found = writingHelpers.exec(await dumpProgram(id))
+      assert.equal(found, null, `program ${id} calls ${found?.[0]}`)
+    }
+    return `${programs.length} programs, ${links.length} links`
+  })
+
+const checkLogs = ({ cell }: SuiteContext, { stack }: Scene): Promise<boolean> =>
+  cell('no secret and no URL signature in any log', async () => {
+    for (const service of [stack.pulse, stack.controlplane, stack.agent]) {
+      const log = await readFile(service.logPath, 'utf8')
+      assert.ok(!log.includes(stack.s3.credentials.secretAccessKey), `${service.name} logs the secret key`)
+      assert.doesNotMatch(log, /X-Amz-Signature|hunter2/, `${service.name} logs what it must not`)
+    }
+    return undefined
+  })
+
+const checkDetach = async ({ cell }: SuiteContext, stack: Stack): Promise<void> => {
+  const { links } = await findLoadedBpf(stack.agent.pid)
+  await cell('probes are gone after the agent stopped', async () => {
+    assert.ok(links.length > 0, 'the agent held no link')
+    await stack.agent.stop()
+    assert.deepEqual(await findLivingLinks(links), [])
+    return `${links.length} links`
+  })
+}
+
+const runScene = async (context: SuiteContext, scene: Scene): Promise<void> => {
+  await checkPairs(context, scene)
+  await checkKeptConnections(context, scene)
+  await checkShortLives(context, scene)
+  await checkQueryValues(context, scene)
+  await checkReadOnly(context, scene)
+  await checkLogs(context, scene)
+  await checkDetach(context, scene.stack)
+}
+
+const withServers = async (context: SuiteContext, stack: Stack): Promise<void> => {
+  const directories = ['python', 'nginx'].map((name) => join(stack.directory, name))
+  for (const directory of directories) {
+    await mkdir(directory)
+    await makeBodies(directory, sizes)
+  }
+  const [pythonDirectory = '', nginxDirectory = ''] = directories
+  const python = await startTlsServer(pythonDirectory)
+  try {
+    const nginx = await startNginx(nginxDirectory)
+    const queries = openQueries(stack)
+    try {
+      await runScene(context, { stack, queries, python, nginx })
+    } finally {
+      queries.close()
+      await nginx.program.stop()
+    }
+  } finally {
+    await python.program.stop()
+  }
+}
+
+const run = async (context: SuiteContext): Promise<void> => {
+  const stack = await startStack()
+  try {
+    await withServers(context, stack)
+  } finally {
+    await stack.stop()
+  }
+}
+
+export const suite: Suite = {
+  name: 'smoke',
+  about: 'the whole path: curl, urllib, requests, nginx; both sides; bodies byte for byte',
+  run,
+}
