@@ -31,6 +31,8 @@ export interface FedExchange {
   readonly responseHeaders?: readonly Header[]
   readonly requestBody?: FedBody
   readonly responseBody?: FedBody
+  /** True: the event names no object, as with capture level "metadata". */
+  readonly metadataOnly?: boolean
   /** Fields of the event that differ from the usual. */
   readonly event?: DeepPartial<HttpRequest>
   readonly process?: DeepPartial<Process>
@@ -81,8 +83,9 @@ export const openFeeder = (server: S3Server, pulseAddress: string): Feeder => {
   }
 
   const toEvent = async (exchange: FedExchange, process: number): Promise<Event> => {
-    const { requestBody, responseBody } = exchange
-    const artifacts = [await store(ArtifactKind.ARTIFACT_KIND_HTTP_HEADERS, headsOf(exchange))]
+    const { requestBody, responseBody, metadataOnly = false } = exchange
+    const artifacts: ArtifactRef[] = []
+    if (!metadataOnly) artifacts.push(await store(ArtifactKind.ARTIFACT_KIND_HTTP_HEADERS, headsOf(exchange)))
     if (requestBody) artifacts.push(await store(ArtifactKind.ARTIFACT_KIND_HTTP_REQUEST_BODY, requestBody))
     if (responseBody) artifacts.push(await store(ArtifactKind.ARTIFACT_KIND_HTTP_RESPONSE_BODY, responseBody))
     return Event.create({

@@ -30,7 +30,7 @@ const showsBody = async (page: Page, row: Locator): Promise<boolean> => {
 const openBody = async (page: Page, path: string | undefined): Promise<void> => {
   const rows = page.locator('tbody tr')
   await rows.first().waitFor({ timeout: patienceMs })
-  await page.keyboard.press('Space')
+  await page.getByRole('button', { name: /^Pause/ }).click()
   if (path !== undefined) {
     const named = rows.filter({ has: page.getByText(path, { exact: true }) }).first()
     if (await showsBody(page, named)) return
@@ -52,10 +52,11 @@ const takePicture = async (url: string, path: string | undefined, out: string, d
     const page = await context.newPage()
     await page.goto(url)
     await openBody(page, path)
-    await page.keyboard.press('Space')
+    await page.getByRole('button', { name: /^Resume/ }).click()
     await page.getByText('verified').waitFor({ timeout: patienceMs })
     await mkdir(dirname(out), { recursive: true })
     await page.mouse.move(0, 0)
+    await page.getByText('Live', { exact: true }).waitFor({ timeout: patienceMs })
     await page.screenshot({ path: out })
   } finally {
     await browser.close()

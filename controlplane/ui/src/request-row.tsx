@@ -33,19 +33,21 @@ export const RequestRow = memo(function RequestRow(props: RequestRowProps) {
       style={{ transform: `translateY(${offsetPx}px)` }}
       onClick={() => onOpen(row.id)}
     >
-      <td className="col-time" title={formatDate(row.timeUnixNano)}>
+      <td aria-colindex={1} className="col-time" title={formatDate(row.timeUnixNano)}>
         {formatTime(row.timeUnixNano)}
       </td>
-      <td className="col-method">{http.method}</td>
+      <td aria-colindex={2} className="col-method">
+        {http.method}
+      </td>
       <Target http={http} />
-      <td className="col-status">
+      <td aria-colindex={4} className="col-status">
         <StatusMark status={http.status} />
       </td>
       <DurationCell durationNano={http.durationNano} />
-      <td className="col-size" title={sizeTitle(http)}>
+      <td aria-colindex={6} className="col-size" title={sizeTitle(http)}>
         {formatBytes(http.responseBodyBytes)}
       </td>
-      <td className="col-process" title={process?.exe}>
+      <td aria-colindex={7} className="col-process" title={process?.exe}>
         {process?.comm} <span className="pid">{process?.pid}</span>
       </td>
       <PeerCell http={http} />
@@ -57,7 +59,7 @@ export const RequestRow = memo(function RequestRow(props: RequestRowProps) {
 
 function Target({ http }: { http: HttpRequest }) {
   return (
-    <td className="col-host" title={`${http.host}${http.path}`}>
+    <td aria-colindex={3} className="col-host" title={`${http.host}${http.path}`}>
       <span className="host">{http.host}</span>
       <span className="path">{http.path}</span>
       {http.query !== '' && <span className="query">?{http.query}</span>}
@@ -82,7 +84,7 @@ function DurationCell({ durationNano }: { durationNano: bigint }) {
   const decades = Math.log10(Math.max(1, Number(durationNano))) - 5
   const percent = Math.round(Math.min(1, Math.max(0, decades / 5)) * 100)
   return (
-    <td className="col-duration">
+    <td aria-colindex={5} className="col-duration">
       {durationNano === 0n ? '–' : formatDuration(durationNano)}
       <span className="duration-bar" style={{ width: `${percent}%` }} />
     </td>
@@ -93,7 +95,7 @@ function PeerCell({ http }: { http: HttpRequest }) {
   const peer = http.peer
   const socket = peer === undefined ? '' : formatSocket(peer.remoteAddress, peer.remotePort)
   return (
-    <td className="col-peer" title={socket}>
+    <td aria-colindex={8} className="col-peer" title={socket}>
       {socket || 'unknown'}
     </td>
   )
@@ -103,7 +105,7 @@ function WayCell({ direction }: { direction: Direction }) {
   const arrow =
     direction === Direction.DIRECTION_INGRESS ? '↓ ' : direction === Direction.DIRECTION_EGRESS ? '↑ ' : ''
   return (
-    <td className="col-way" title={directionSentence(direction)}>
+    <td aria-colindex={9} className="col-way" title={directionSentence(direction)}>
       <span aria-hidden="true">{arrow}</span>
       {directionWord(direction)}
     </td>
@@ -114,6 +116,7 @@ function SeenCell({ http }: { http: HttpRequest }) {
   const isWhole = http.completeness === Completeness.COMPLETENESS_COMPLETE
   return (
     <td
+      aria-colindex={10}
       className={isWhole ? 'col-seen' : 'col-seen is-alarming'}
       title={completenessWarnings(http).join(' ') || 'Every byte of both messages was seen'}
     >

@@ -84,8 +84,13 @@ export function RequestTable({ feed, snapshot, activeId, onOpen, children }: Req
         >
           <thead>
             <tr className="grid-row" aria-rowindex={1}>
-              {COLUMNS.map((name) => (
-                <th key={name} scope="col" className={`col-${name.split(' ')[0]?.toLowerCase()}`}>
+              {COLUMNS.map((name, index) => (
+                <th
+                  key={name}
+                  scope="col"
+                  aria-colindex={index + 1}
+                  className={`col-${name.split(' ')[0]?.toLowerCase()}`}
+                >
                   {name}
                 </th>
               ))}
