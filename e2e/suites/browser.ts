@@ -93,6 +93,24 @@ const checkTable = async ({ cell, page, feeder, watched }: Bench): Promise<void>
     await appears(rowOf(page, '/unmatched'))
     return undefined
   })
+  await cell('a filter takes effect while requests keep coming', async () => {
+    const stop = new AbortController()
+    const traffic = async () => {
+      while (!stop.signal.aborted) await feeder.push([get('/noise', { metadataOnly: true })])
+    }
+    const running = traffic()
+    try {
+      await appears(rowOf(page, '/noise'))
+      await page.getByLabel('Path').fill('/matched')
+      await page.waitForURL('**/?path=%2Fmatched', { timeout: patienceMs })
+      await rowOf(page, '/noise').first().waitFor({ state: 'detached', timeout: patienceMs })
+    } finally {
+      stop.abort()
+      await running
+    }
+    await page.getByRole('button', { name: 'Reset', exact: true }).click()
+    return undefined
+  })
   await cell('a bad filter is answered with the reason', async () => {
     await page.getByLabel('Status').fill('abc')
     const alert = page.getByRole('alert')
