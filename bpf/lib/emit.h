@@ -15,7 +15,7 @@ static __always_inline u64 wakeup_flags(void)
 
 static __always_inline u64 process_start(struct task_struct *task)
 {
-	return BPF_CORE_READ(task, group_leader, start_boottime);
+	return task->group_leader->start_boottime;
 }
 
 /* True if it went into the control ring. */

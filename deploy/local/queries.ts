@@ -14,7 +14,10 @@ const pollMs = 200
 export interface Queries {
   /** Every stored request whose path starts with the prefix, oldest first. */
   listByPath(prefix: string): Promise<readonly Request[]>
-  /** Asks again until done says so or the time is up; gives the last answer either way. */
+  /**
+   * Asks again until done says so or the time is up; gives the last answer either way. A failing question is asked
+   * again too, since Pulse may be restarting; its error is thrown when the time is up.
+   */
   waitByPath(
     prefix: string,
     done: (requests: readonly Request[]) => boolean,
@@ -66,8 +69,12 @@ export const openQueries = (stack: Pick<Stack, 'pulse' | 'controlplane'>): Queri
     waitByPath: async (prefix, done, timeoutMs) => {
       const deadlineMs = performance.now() + timeoutMs
       for (;;) {
-        const found = await listByPath(prefix)
-        if (done(found) || performance.now() > deadlineMs) return found
+        const isLast = performance.now() > deadlineMs
+        const found = await listByPath(prefix).catch((error: unknown) => {
+          if (isLast) throw error
+          return undefined
+        })
+        if (found !== undefined && (isLast || done(found))) return found
         await sleep(pollMs)
       }
     },

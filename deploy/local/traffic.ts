@@ -35,7 +35,7 @@ export interface SentRequest {
 
 const scripts = join(checkout.root, 'deploy', 'local', 'traffic')
 const readyTimeoutMs = 15_000
-const maxOutputChars = 100_000
+const maxOutputChars = 10_000_000
 
 /** Makes certificate.pem and key.pem (P-256, a day) for localhost and 127.0.0.1 with openssl(1). */
 export const makeCertificate = async (directory: string): Promise<void> => {
@@ -207,4 +207,25 @@ export const sendOnKeptConnections = async (
   ])
   const { ports }: { ports: readonly number[] } = JSON.parse(stdout)
   return { clientPid: pid, ports }
+}
+
+export interface SteadyRequest {
+  readonly path: string
+  /** Unix time in milliseconds at which the client had the answer. */
+  readonly endMs: number
+}
+
+/** GETs at a steady rate, each on a connection of its own, for PREFIX/NUMBER/SIZE; settles when all are answered. */
+export const sendSteadily = async (
+  server: TlsServer,
+  prefix: string,
+  seconds: number,
+  perSecond: number,
+  size: number,
+): Promise<readonly SteadyRequest[]> => {
+  const script = join(scripts, 'steady_client.py')
+  const numbers = [seconds, perSecond, size].map(String)
+  const { stdout } = await run(checkout.python, [script, server.listen, server.caPath, prefix, ...numbers])
+  const { requests }: { requests: readonly (readonly [string, number])[] } = JSON.parse(stdout)
+  return requests.map(([path, end]) => ({ path, endMs: end * 1000 }))
 }

@@ -48,10 +48,11 @@ class Job : public Napi::AsyncWorker {
 
 class BpfObject;
 
-/** All that this environment has opened; closed with it. */
+using OpenObjects = std::set<BpfObject*>;
+
+/** All that this environment has opened; closed with it. Objects hold the set too, for either may go first. */
 struct Owner {
-  Napi::FunctionReference constructor;
-  std::set<BpfObject*> objects;
+  std::shared_ptr<OpenObjects> objects = std::make_shared<OpenObjects>();
   ~Owner();
 };
 
@@ -80,6 +81,7 @@ class BpfObject : public Napi::ObjectWrap<BpfObject> {
   }
   void onBatch(Napi::Env env, Napi::Function callback, const Batch& batch);
 
+  std::shared_ptr<OpenObjects> openObjects_;
   std::shared_ptr<LoadedObject> loaded_;
   std::unique_ptr<RingReader> reader_;
   Napi::ThreadSafeFunction deliver_;
@@ -87,7 +89,7 @@ class BpfObject : public Napi::ObjectWrap<BpfObject> {
 };
 
 Owner::~Owner() {
-  for (BpfObject* object : objects) object->closeAll();
+  for (BpfObject* object : *objects) object->closeAll();
 }
 
 std::vector<uint8_t> bytesOf(const Napi::Value& value, uint32_t expected) {
@@ -149,10 +151,14 @@ BpfObject::BpfObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<BpfObjec
   loaded_ = orThrow(info.Env(), [&] {
     return std::make_shared<LoadedObject>(loadOptions(info[0].As<Napi::Object>()));
   });
-  info.Env().GetInstanceData<Owner>()->objects.insert(this);
+  openObjects_ = info.Env().GetInstanceData<Owner>()->objects;
+  openObjects_->insert(this);
 }
 
-BpfObject::~BpfObject() { closeAll(); }
+BpfObject::~BpfObject() {
+  closeAll();
+  if (openObjects_) openObjects_->erase(this);
+}
 
 void BpfObject::closeAll() {
   if (reader_) {
@@ -285,7 +291,6 @@ Napi::Value BpfObject::finishRings(const Napi::CallbackInfo& info) {
 Napi::Value BpfObject::close(const Napi::CallbackInfo& info) {
   if (finished_) reader_.reset();
   closeAll();
-  info.Env().GetInstanceData<Owner>()->objects.erase(this);
   return info.Env().Undefined();
 }
 

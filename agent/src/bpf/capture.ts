@@ -5,7 +5,7 @@ import { ProcessTable } from '../processes/table.js'
 import { LibraryDiscovery } from '../tls/discovery.js'
 import type { BpfEvent, CloseEvent, ExitEvent, LossEvent, LossReason } from './events.js'
 import { structs } from './layout.js'
-import { type KernelCounters, type KernelFeatures, Probes } from './probes.js'
+import { type KernelCounters, type KernelFeatures, type OptionalFeature, Probes } from './probes.js'
 import { type KernelRecord, RecordReader } from './records.js'
 import { type Stream, StreamTable } from './streams.js'
 import { type CaptureTargets, TargetMarks, targetModeNumber } from './targets.js'
@@ -26,11 +26,13 @@ export interface CaptureOptions {
   /** With targets "all" only. */
   readonly ignore: IgnoreRules
   readonly logger: CaptureLogger
+  /** Features of a recent kernel that shall not be used; none by default. */
+  readonly without?: readonly OptionalFeature[]
 }
 
 export interface CaptureHandler {
-  /** In order for each stream. Payload is a view that is valid only until this returns. */
-  onEvent(event: BpfEvent): void
+  /** In order for each stream, from before start() resolves. Payload is a view that is valid only until this returns. */
+  onEvent(event: BpfEvent, capture: Capture): void
   /** The events that came together have all been handed over. */
   onBatchEnd(): void
 }
@@ -49,6 +51,8 @@ export interface CaptureStats {
   readonly processes: number
   readonly processesEvicted: number
   readonly processesSkipped: number
+  /** Processes that could not be marked as ignored or wanted: the kernel's table is full. */
+  readonly marksFailed: number
   readonly streams: number
   readonly streamsEvicted: number
   readonly kernel: KernelCounters
@@ -122,6 +126,7 @@ export class Capture {
       maxStreams: options.maxStreams,
       agentPid: process.pid,
       targetMode: targetModeNumber(options.targets),
+      without: options.without ?? [],
     })
     const capture = new Capture(probes, options, handler)
     await capture.#begin()
@@ -154,6 +159,7 @@ export class Capture {
       processes: this.processes.size,
       processesEvicted: this.processes.evicted,
       processesSkipped: this.#discovery.skipped,
+      marksFailed: this.#marks.failed + kernel.marksLost,
       streams: this.#streams.size,
       streamsEvicted: this.#streamsEvicted,
       kernel,
@@ -288,7 +294,7 @@ export class Capture {
 
   #emit(event: BpfEvent): void {
     this.#events++
-    this.#handler.onEvent(event)
+    this.#handler.onEvent(event, this)
   }
 }
 

@@ -18,7 +18,12 @@ export interface ProbesOptions {
   readonly maxStreams: number
   readonly agentPid: number
   readonly targetMode: number
+  /** What the kernel has but shall not be used: the ways of older kernels can be tried on a new one. */
+  readonly without: readonly OptionalFeature[]
 }
+
+/** Ways that need a recent kernel. */
+export type OptionalFeature = 'uprobe_session' | 'uprobe_multi' | 'user_dynptr' | 'socket_tracing'
 
 /** Counters of the kernel side; see struct counters in bpf/events.h. */
 export interface KernelCounters {
@@ -58,7 +63,7 @@ export class Probes {
   /** Loads the object and attaches the tracing programs. Throws with the kernel's reason. */
   static load(options: ProbesOptions): Probes {
     const native = loadNative()
-    const features = detectFeatures(native)
+    const features = detectFeatures(native, options.without)
     const object = new native.BpfObject({
       path: objectPath,
       constants: {
@@ -136,21 +141,25 @@ export class Probes {
   }
 }
 
-function detectFeatures(native: Native): KernelFeatures {
+function detectFeatures(native: Native, without: readonly OptionalFeature[]): KernelFeatures {
   const degraded: string[] = []
+  const allowed = (feature: OptionalFeature) => !without.includes(feature)
   const session =
-    native.kernelHasUprobeLink(ATTACH_SESSION) && native.kernelHasType('function', 'bpf_session_is_return')
-  const multi = native.kernelHasUprobeLink(ATTACH_MULTI)
+    allowed('uprobe_session') &&
+    native.kernelHasUprobeLink(ATTACH_SESSION) &&
+    native.kernelHasType('function', 'bpf_session_is_return')
+  const multi = allowed('uprobe_multi') && native.kernelHasUprobeLink(ATTACH_MULTI)
   if (!session)
     degraded.push(
       'no uprobe sessions (Linux 6.13): calls of processes that are left alone cost a return probe too',
     )
   if (!multi)
     degraded.push('no uprobe_multi links (Linux 6.6): a perf event for each probe, slower to detach')
-  const userDynptr = native.kernelHasType('function', 'bpf_probe_read_user_dynptr')
+  const userDynptr = allowed('user_dynptr') && native.kernelHasType('function', 'bpf_probe_read_user_dynptr')
   if (!userDynptr)
     degraded.push('no user reads into dynptrs (Linux 6.16): records take more room in the ring')
-  const socketTracing = native.kernelHasType('typedef', 'btf_trace_sock_send_length')
+  const socketTracing =
+    allowed('socket_tracing') && native.kernelHasType('typedef', 'btf_trace_sock_send_length')
   if (!socketTracing)
     degraded.push('no tracepoints sock_send_length and sock_recv_length (Linux 6.3): addresses stay unknown')
   return { uprobes: session ? 'session' : multi ? 'multi' : 'perf', userDynptr, socketTracing, degraded }

@@ -21,6 +21,8 @@ export function targetModeNumber(targets: CaptureTargets): number {
 }
 
 export class TargetMarks {
+  /** Marks that found the kernel's table full. */
+  failed = 0
   readonly #object: BpfObject
   readonly #targets: CaptureTargets
   readonly #ignored = new Set<number>()
@@ -49,7 +51,7 @@ export class TargetMarks {
     if (this.#targets.mode !== 'all') return
     if (isIgnored(this.#rules, process)) {
       this.#ignored.add(process.pid)
-      this.#object.update('processes', key(process.pid), key(MARK_IGNORED))
+      this.#mark(process.pid, MARK_IGNORED)
     } else if (this.#ignored.delete(process.pid)) {
       this.#object.remove('processes', key(process.pid))
     }
@@ -70,13 +72,21 @@ export class TargetMarks {
     return this.#ignored.has(pid)
   }
 
+  #mark(pid: number, mark: number): void {
+    try {
+      this.#object.update('processes', key(pid), key(mark))
+    } catch {
+      this.failed++
+    }
+  }
+
   #markTree(roots: readonly number[], processes: readonly ProcessInfo[]): void {
     const wanted = new Set(roots)
     for (let before = -1; before !== wanted.size; ) {
       before = wanted.size
       for (const process of processes) if (wanted.has(process.parentPid)) wanted.add(process.pid)
     }
-    for (const pid of wanted) this.#object.update('processes', key(pid), key(MARK_TARGET))
+    for (const pid of wanted) this.#mark(pid, MARK_TARGET)
   }
 }
 

@@ -127,6 +127,17 @@ describe('ConnectionTable', () => {
     assert.equal(run.exchanges[0]?.peer.remotePort, 443)
   })
 
+  it('names HTTP/2 and does not try to decode it', () => {
+    const run = new TableRun()
+    for (const part of ['PRI * HTT', 'P/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u0004\0']) run.data(1n, 'read', part)
+    run.data(1n, 'write', RESPONSE)
+    run.data(1n, 'read', REQUEST)
+    run.close(1n)
+    assert.deepEqual(run.urls(), [])
+    assert.equal(run.parts[0]?.protocol, 'http/2')
+    assert.deepEqual(run.table.stats().protocols['http2'], { connections: 1 })
+  })
+
   it('puts records into the order of their offsets and drops what comes twice', () => {
     const run = new TableRun()
     const first = run.event(1n, 'read', REQUEST.slice(0, 5))

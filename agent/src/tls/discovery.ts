@@ -121,9 +121,13 @@ export class LibraryDiscovery {
   #consider(mappedId: string | undefined, path: string): void {
     try {
       const stat = statSync(path, { bigint: true })
-      const id = mappedId ?? fileId(stat.dev, stat.ino)
-      if (this.#seen.has(id)) return
+      // On overlay and btrfs maps may name another device than stat: both names stand for the file.
+      const statId = fileId(stat.dev, stat.ino)
+      const id = mappedId ?? statId
+      const known = this.#seen.has(id) || this.#seen.has(statId)
       this.#remember(id, undefined)
+      this.#remember(statId, undefined)
+      if (known) return
       if (!stat.isFile()) return
       const found = examineFile(path, mappedId !== undefined)
       if (found !== undefined) this.#remember(id, this.#options.onLibrary({ ...found, path, id }))
@@ -137,7 +141,7 @@ export class LibraryDiscovery {
       const first = this.#seen.keys().next()
       if (!first.done) this.#seen.delete(first.value)
     }
-    this.#seen.set(id, attached)
+    if (attached !== undefined || !this.#seen.has(id)) this.#seen.set(id, attached)
   }
 }
 

@@ -104,6 +104,7 @@ function fromPulse(error: ClientError): ProblemError {
       return new ProblemError(409, reason, error.details, extras)
     case Status.RESOURCE_EXHAUSTED:
       return new ProblemError(429, reason, error.details, { ...extras, retryAfterSeconds: 1 })
+    case Status.CANCELLED:
     case Status.UNAVAILABLE: {
       const detail = 'Pulse cannot be reached: events cannot be read now'
       return new ProblemError(503, 'PULSE_UNAVAILABLE', detail, { ...extras, retryAfterSeconds: 2 })

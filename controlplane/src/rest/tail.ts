@@ -9,8 +9,8 @@ import { callSignal, documented, type Resource, type RestContext, ref } from './
 /** Tails at one time. */
 const maxTails = 100
 
-/** Pulse may stay silent until something matches: after this the tail counts as accepted. */
-const acceptedAfterMs = 300
+/** Pulse may say nothing until something matches: after this the tail counts as accepted. */
+const acceptedAfterMs = 150
 
 const tailQuery = z.strictObject({
   maxEventsPerSecond: z.coerce.number().int().min(1).max(10_000).optional().describe('1000 if absent.'),
@@ -27,6 +27,7 @@ const description =
 export const tail: Resource = (app, context) => {
   let open = 0
   app.get('/requests/tail', {
+    exposeHeadRoute: false,
     schema: {
       operationId: 'tailRequests',
       summary: 'Requests as they come',
@@ -47,17 +48,18 @@ export const tail: Resource = (app, context) => {
         throw new ProblemError(429, 'TOO_MANY_TAILS', `${open} tails are open; no more are taken`)
       }
       const signal = callSignal(reply, context)
+      const accepted = Promise.withResolvers<unknown>()
       const events = context.query.tailEvents(
         {
           filter: toFilter(query),
           maxEventsPerSecond: query.maxEventsPerSecond ?? 0,
           resumeToken: resumeToken(request.headers['last-event-id']),
         },
-        { signal },
+        { signal, onHeader: accepted.resolve },
       )
       const iterator = events[Symbol.asyncIterator]()
       const first = iterator.next()
-      await settledWithin(first, acceptedAfterMs)
+      await settledWithin(Promise.race([first, accepted.promise]), acceptedAfterMs)
       open += 1
       const body = Readable.from(toFrames(first, iterator, context), {
         objectMode: false,

@@ -5,7 +5,6 @@
  * of a record right after the other side has spoken: without pipelining a message begins nowhere else.
  * Malformed bytes are no error: the parser gives up on the connection and counts why.
  */
-import { uuidv7obj } from 'uuidv7'
 import type { HttpExchange } from '../../exchange/exchange.js'
 import type { EndReason, ParserHost, ProtocolParser, Side } from '../protocol.js'
 import { detectRequest } from './detect.js'
@@ -280,7 +279,7 @@ export class Http1Parser implements ProtocolParser, ReaderOwner {
     const facts = this.#host.facts()
     const exchange: HttpExchange = {
       kind: 'http',
-      id: uuidv7obj().bytes,
+      id: this.#host.newId(),
       connectionId: facts.connectionId,
       index: this.#index++,
       process: facts.process,
