@@ -68,7 +68,11 @@ const printTail = async (stack: Stack, signal: AbortSignal): Promise<void> => {
 
 /** Runs until the signal is aborted; throws if traffic or tail fail before. */
 export const runLive = async (stack: Stack, server: TlsServer, signal: AbortSignal): Promise<void> => {
-  process.stdout.write(`\nThe page: ${stack.pageUrl}\nCtrl-C stops everything.\n\n${tableHead}\n`)
+  const { pulse, controlplane, pageUrl } = stack
+  process.stdout.write(
+    `\nThe page       ${pageUrl}\nPulse          ${pulse.address('listen')} (gRPC)\n` +
+      `Control plane  ${controlplane.address('listen')} (gRPC)\nCtrl-C stops everything.\n\n${tableHead}\n`,
+  )
   const failed = new AbortController()
   const both = AbortSignal.any([signal, failed.signal])
   const end = (error: unknown): never => {
