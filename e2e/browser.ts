@@ -25,8 +25,8 @@ export interface Loaded {
   readonly url: URL
   readonly method: string
   readonly status: number
-  /** Of the whole body, as far as the browser has it. */
-  readonly body: () => Promise<Buffer>
+  /** The whole body, read as it comes; undefined if the page let go of the answer, as of a stream. */
+  readonly body: Promise<Buffer | undefined>
 }
 
 export interface WatchedPage {
@@ -50,7 +50,7 @@ export const openPage = async (browser: Browser, url: string): Promise<WatchedPa
       url: new URL(response.url()),
       method: response.request().method(),
       status: response.status(),
-      body: () => response.body(),
+      body: response.body().catch(() => undefined),
     })
   })
   page.on('pageerror', (error) => complaints.push(String(error)))

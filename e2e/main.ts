@@ -107,6 +107,9 @@ const main = async (argv: readonly string[]): Promise<number> => {
   return chosen === undefined ? 2 : runSuites(chosen, values.full, values.counts)
 }
 
+// nginx and bpftool are where Debian keeps programs for root, which not every shell looks through.
+process.env['PATH'] = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`
+
 try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {

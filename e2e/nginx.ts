@@ -51,7 +51,6 @@ export const startNginx = async (directory: string): Promise<TlsServer> => {
     command: 'nginx',
     args: ['-p', directory, '-c', configPath],
     logPath: join(directory, 'nginx.log'),
-    env: { PATH: `${process.env['PATH']}:/usr/sbin` },
   })
   const deadlineMs = performance.now() + startTimeoutMs
   while (!(await accepts(port))) {

@@ -12,9 +12,12 @@ export const pinnedNode = join(root, 'node_modules', 'node', 'bin', 'node')
 
 export const say = (line) => process.stderr.write(`set-up: ${line}\n`)
 
-/** Whether a program is found in PATH or where Debian keeps programs for root. */
+/** With the places where Debian keeps programs for root (bpftool), which not every shell looks through. */
+const searchPath = [process.env['PATH'] ?? '', '/usr/sbin', '/sbin'].join(delimiter)
+
+/** Whether a program is found. */
 export const hasProgram = (name) => {
-  const directories = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  const directories = searchPath.split(delimiter)
   return directories.some((directory) => {
     try {
       accessSync(join(directory, name), constants.X_OK)
@@ -30,7 +33,7 @@ export const run = (command, args, hint, env = {}) => {
   const { status, signal, error } = spawnSync(command, args, {
     cwd: root,
     stdio: ['ignore', 2, 2],
-    env: { ...process.env, ...env },
+    env: { ...process.env, PATH: searchPath, ...env },
   })
   if (status === 0) return
   const why = error?.message ?? (signal === null ? `exit code ${status}` : `ended by ${signal}`)

@@ -65,9 +65,6 @@ const projects = ['gen', 'common', 'agent', 'pulse', 'controlplane', 'deploy/loc
 
 const sources = () => projects.flatMap(listFiles).filter((file) => /\.(ts|tsx|json)$/.test(file))
 
-/** The page's modules are built beside the page itself. */
-const sourceOf = (stem) => stem.replace(/^controlplane\/ui-modules\//, 'controlplane/ui/')
-
 /** What tsc wrote for a source that is no longer there: a deleted test must not run on. */
 const pruneStale = (directory) => {
   for (const entry of readdirSync(join(root, 'dist', directory), { withFileTypes: true })) {
@@ -75,8 +72,7 @@ const pruneStale = (directory) => {
     if (entry.isDirectory()) pruneStale(path)
     else if (path.endsWith('.d.ts')) {
       const stem = path.slice(0, -'.d.ts'.length)
-      const source = join(root, sourceOf(stem))
-      if (existsSync(`${source}.ts`) || existsSync(`${source}.tsx`)) continue
+      if (existsSync(join(root, `${stem}.ts`)) || existsSync(join(root, `${stem}.tsx`))) continue
       for (const suffix of ['.js', '.js.map', '.d.ts', '.d.ts.map']) {
         rmSync(join(root, 'dist', `${stem}${suffix}`), { force: true })
       }
@@ -119,7 +115,7 @@ const buildPage = () =>
   whenChanged(
     {
       stamp: 'dist/.stamps/page',
-      inputs: ['package-lock.json', ...['gen', page].flatMap(listFiles)],
+      inputs: ['package-lock.json', ...['gen', page, `${page}-model`].flatMap(listFiles)],
       outputs: ['dist/controlplane/ui/index.html'],
     },
     () => {

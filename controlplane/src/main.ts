@@ -1,47 +1,57 @@
-/** Program: cleartap controlplane [--config FILE]. */
+/** `cleartap controlplane [--config FILE]`: argv and environment in, control plane out. */
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { Command } from 'commander'
 import { startAdminServer } from '../../common/admin-server.js'
 import { ConfigError, loadConfig } from '../../common/config/load.js'
-import { controlplaneConfigSchema } from '../../common/config/schema.js'
+import { type ControlplaneConfig, controlplaneConfigSchema } from '../../common/config/schema.js'
 import { exitCodes } from '../../common/exit-codes.js'
 import { Lifecycle, untilSignal } from '../../common/lifecycle.js'
-import { createLogger } from '../../common/log.js'
+import { createLogger, type Logger } from '../../common/log.js'
 import { startTelemetry } from '../../common/telemetry.js'
 import { startControlPlane } from './control-plane.js'
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { config: { type: 'string' } } })
-  const config = loadConfig(controlplaneConfigSchema, values.config)
+const command = new Command('cleartap controlplane')
+  .description('Steers agents, answers REST calls, serves the web page.')
+  .option('-c, --config <file>', 'configuration file (YAML); absent: the defaults')
+  .allowExcessArguments(false)
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? exitCodes.ok : exitCodes.usage))
+
+process.exitCode = await main(command.parse().opts<{ config?: string }>().config)
+
+async function main(file: string | undefined): Promise<number> {
+  let config: ControlplaneConfig
+  try {
+    config = loadConfig(controlplaneConfigSchema, file)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    process.stderr.write(`${error.message}\n`)
+    return exitCodes.config
+  }
   const logger = createLogger('controlplane', config.log)
   const lifecycle = new Lifecycle(logger)
   try {
-    lifecycle.add('telemetry', await startTelemetry('controlplane', process.env))
-    const pageDirectory = fileURLToPath(new URL('../ui/', import.meta.url))
-    const controlPlane = await startControlPlane({ config, env: process.env, logger, pageDirectory })
-    lifecycle.add('control plane', controlPlane.stop)
-    const { listen } = config.admin
-    const { registry } = controlPlane
-    const admin = await startAdminServer({ listen, registry, logger, notReady: () => undefined })
-    lifecycle.add('admin', () => admin.stop())
-    const ready = {
-      service: 'controlplane',
-      listen: controlPlane.address,
-      http: controlPlane.httpAddress,
-      admin: admin.address,
-    }
-    process.stdout.write(`${JSON.stringify(ready)}\n`)
-    const signal = await untilSignal()
-    logger.info({ signal }, 'stopping')
+    await run(config, logger, lifecycle)
     return exitCodes.ok
+  } catch (error) {
+    logger.error({ error }, 'the control plane cannot run')
+    return exitCodes.failure
   } finally {
     await lifecycle.stop()
   }
 }
 
-try {
-  process.exitCode = await main()
-} catch (error) {
-  process.stderr.write(`cleartap controlplane: ${error instanceof Error ? error.message : String(error)}\n`)
-  process.exitCode = error instanceof ConfigError ? exitCodes.config : exitCodes.failure
+/** Resolves when a signal asks to stop. */
+async function run(config: ControlplaneConfig, logger: Logger, lifecycle: Lifecycle): Promise<void> {
+  lifecycle.add('telemetry', await startTelemetry('controlplane', process.env))
+  const pageDirectory = fileURLToPath(new URL('../ui/', import.meta.url))
+  const controlPlane = await startControlPlane({ config, env: process.env, logger, pageDirectory })
+  lifecycle.add('control plane', controlPlane.stop)
+  const { address, httpAddress, registry } = controlPlane
+  const { listen } = config.admin
+  const admin = await startAdminServer({ listen, registry, logger, notReady: () => undefined })
+  lifecycle.add('admin', () => admin.stop())
+  const ready = { service: 'controlplane', listen: address, http: httpAddress, admin: admin.address }
+  process.stdout.write(`${JSON.stringify(ready)}\n`)
+  const signal = await untilSignal()
+  logger.info({ signal }, 'stopping')
 }

@@ -22,11 +22,18 @@ interface Verdict {
   readonly problems: readonly string[]
 }
 
-const sendAll = async (server: TlsServer, prefix: string): Promise<readonly SentRequest[]> => {
+const sendAll = async (
+  server: TlsServer,
+  prefix: string,
+  signal: AbortSignal,
+): Promise<readonly SentRequest[]> => {
   await makeBodies(server.directory, sizes)
   const sent: SentRequest[] = []
   for (const client of clients) {
-    for (const size of sizes) sent.push(await sendBody(server, client, size, prefix))
+    for (const size of sizes) {
+      signal.throwIfAborted()
+      sent.push(await sendBody(server, client, size, prefix))
+    }
   }
   return sent
 }
@@ -75,15 +82,24 @@ const printMissing = (verdicts: readonly Verdict[]): void => {
   }
 }
 
-/** Sends, waits, compares, prints. Returns whether every request was seen whole on both sides. */
-export const runOnce = async (stack: Stack, server: TlsServer, asJson: boolean): Promise<boolean> => {
+/**
+ * Sends, waits, compares, prints. Returns whether every request was seen whole on both sides. Throws when the
+ * signal is aborted.
+ */
+export const runOnce = async (
+  stack: Stack,
+  server: TlsServer,
+  asJson: boolean,
+  signal: AbortSignal,
+): Promise<boolean> => {
   const queries = openQueries(stack)
   try {
     const prefix = `/demo/${randomBytes(6).toString('hex')}`
-    const sent = await sendAll(server, prefix)
+    const sent = await sendAll(server, prefix, signal)
     const expected = sent.length * sides.length
-    const arrived = (found: readonly Request[]): boolean => found.length >= expected
+    const arrived = (found: readonly Request[]): boolean => signal.aborted || found.length >= expected
     const stored = await queries.waitByPath(prefix, arrived, arrivalTimeoutMs)
+    signal.throwIfAborted()
     const verdicts: Verdict[] = []
     for (const request of sent) {
       for (const side of sides) {

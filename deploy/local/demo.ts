@@ -44,7 +44,7 @@ const runDemo = async (options: DemoOptions, signal: AbortSignal): Promise<boole
     const server = await startTlsServer(directory)
     try {
       say(`everything runs after ${((performance.now() - start) / 1000).toFixed(1)} s`)
-      if (options.once) return await runOnce(stack, server, options.json)
+      if (options.once) return await runOnce(stack, server, options.json, signal)
       await runLive(stack, server, signal)
       return true
     } finally {
@@ -61,6 +61,8 @@ const main = async (argv: readonly string[]): Promise<number> => {
   if (options === undefined) return 2
   const interrupted = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort())
+  // A reader that went away (demo | head) ends the demo in order too.
+  process.stdout.on('error', () => interrupted.abort())
   const ok = await runDemo(options, interrupted.signal)
   return ok ? 0 : 1
 }

@@ -9,6 +9,7 @@ import { openPage, startBrowser, type WatchedPage } from '../browser.js'
 import { withTemporaryDirectory } from '../directory.js'
 import { type FedBody, type FedExchange, type Feeder, openFeeder } from '../feeder.js'
 import { type PageStack, startPageStack } from '../page-stack.js'
+import { playAgent } from '../played-agent.js'
 import type { Suite, SuiteContext } from '../suite.js'
 
 interface Bench extends SuiteContext {
@@ -51,7 +52,7 @@ const panelText = async (panel: Locator, pattern: RegExp): Promise<string> => {
 
 const textOf = async (locator: Locator): Promise<string> => (await locator.textContent()) ?? ''
 
-const checkTable = async ({ cell, page, feeder, watched }: Bench): Promise<void> => {
+const checkTable = async ({ cell, page, feeder, watched, stack }: Bench): Promise<void> => {
   await cell('a page without agents says what to do', async () => {
     await appears(page.getByText('No agent is connected'))
     await appears(page.getByText('Live', { exact: true }))
@@ -93,6 +94,25 @@ const checkTable = async ({ cell, page, feeder, watched }: Bench): Promise<void>
     await appears(rowOf(page, '/unmatched'))
     return undefined
   })
+  await cell('a filter takes effect while requests keep coming', async () => {
+    const stop = new AbortController()
+    const feeders = Array.from({ length: 6 }, () => openFeeder(stack.s3, stack.pulse.address('listen')))
+    const running = feeders.map(async (each) => {
+      while (!stop.signal.aborted) await each.push([get('/noise', { metadataOnly: true })])
+      each.close()
+    })
+    try {
+      await appears(rowOf(page, '/noise'))
+      await page.getByLabel('Path').fill('/matched')
+      await page.waitForURL('**/?path=%2Fmatched', { timeout: patienceMs })
+      await rowOf(page, '/noise').first().waitFor({ state: 'detached', timeout: patienceMs })
+    } finally {
+      stop.abort()
+      await Promise.all(running)
+    }
+    await page.getByRole('button', { name: 'Reset', exact: true }).click()
+    return undefined
+  })
   await cell('a bad filter is answered with the reason', async () => {
     await page.getByLabel('Status').fill('abc')
     const alert = page.getByRole('alert')
@@ -100,7 +120,7 @@ const checkTable = async ({ cell, page, feeder, watched }: Bench): Promise<void>
     const reason = await textOf(alert)
     assert.match(reason, /abc/)
     await page.getByRole('button', { name: 'Reset', exact: true }).click()
-    await appears(rowOf(page, '/first'))
+    await appears(page.getByText('Live', { exact: true }))
     return reason.replaceAll('\n', ' ').slice(0, 90)
   })
 }
@@ -108,6 +128,7 @@ const checkTable = async ({ cell, page, feeder, watched }: Bench): Promise<void>
 const checkPayload = async (bench: Bench): Promise<void> => {
   const { cell, page, feeder, watched, stack } = bench
   const secret = 'payload-that-passes-nobody-9f1c'
+  const earlier = watched.loaded.length
   await cell('headers and body come from the bucket, verified', async () => {
     const requestHeaders = [['X-Marker', secret]] as const
     const responseBody = text(`{"id":12345678901234567890,"note":"${secret}"}`, 'application/json')
@@ -120,9 +141,11 @@ const checkPayload = async (bench: Bench): Promise<void> => {
   })
   await cell('no payload byte came through the control plane', async () => {
     const carriers = new Set<string>()
-    for (const { url, body } of watched.loaded) {
-      if (url.pathname === '/api/v1/requests/tail') continue
-      if ((await body()).includes(secret)) carriers.add(url.origin)
+    const since = watched.loaded.slice(earlier).filter(({ url }) => url.pathname !== '/api/v1/requests/tail')
+    for (const { url, body } of since) {
+      const bytes = await body
+      assert.ok(bytes, `the answer of ${url.pathname} could not be read`)
+      if (bytes.includes(secret)) carriers.add(url.origin)
     }
     assert.deepEqual([...carriers], [new URL(stack.s3.endpoint).origin])
     const answers = await Promise.all(
@@ -131,7 +154,8 @@ const checkPayload = async (bench: Bench): Promise<void> => {
       ),
     )
     for (const answer of answers) assert.ok(answer.includes('/payload') && !answer.includes(secret))
-    return `${watched.loaded.filter(({ url }) => url.origin !== stack.origin).length} answers of the bucket`
+    const ofBucket = since.filter(({ url }) => url.origin !== stack.origin).length
+    return `${ofBucket} of ${since.length} answers came from the bucket`
   })
   await cell('a changed object is reported and not shown', async () => {
     const bytes = Buffer.from('{"amount":100}')
@@ -204,6 +228,27 @@ const checkConnection = async ({ cell, page, feeder, stack }: Bench): Promise<vo
     await stack.controlplane.start()
     await appears(rowOf(page, '/while-away'))
     await appears(page.getByText('Live', { exact: true }))
+    return undefined
+  })
+}
+
+const checkAgents = async ({ cell, page, stack }: Bench): Promise<void> => {
+  const strip = page.getByRole('region', { name: 'Agents' })
+  await cell('an agent that connects is shown with what it lost, and stays when it leaves', async () => {
+    await appears(strip.getByText('No agent has connected yet'))
+    const agent = playAgent(stack.controlplane.address('listen'), 'host-under-test')
+    try {
+      agent.report({ exchanges: 5n, bytesLost: 4096n })
+      await appears(strip.getByText('1 of 1 agents connected'))
+      await appears(strip.getByText('4.10 kB lost'))
+    } finally {
+      await agent.leave()
+    }
+    await appears(strip.getByText('0 of 1 agents connected'))
+    const text = await textOf(strip.getByRole('listitem'))
+    for (const part of ['host-under-test', '0.1.0', 'own file', 'away, seen']) {
+      assert.ok(text.includes(part), `no ${part} in ${text}`)
+    }
     return undefined
   })
 }
@@ -296,6 +341,7 @@ const run = async (context: SuiteContext): Promise<void> =>
         await checkTable(bench)
         await checkPayload(bench)
         await checkHostile(bench)
+        await checkAgents(bench)
         await checkPolicy(bench)
         await checkScrolling(bench)
         await checkConnection(bench)

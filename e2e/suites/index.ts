@@ -2,11 +2,13 @@
 import type { Suite } from '../suite.js'
 import { suite as agentStore } from './agent-store.js'
 import { suite as browser } from './browser.js'
+import { suite as cli } from './cli.js'
 import { suite as kill } from './kill.js'
 import { suite as objectUrls } from './object-urls.js'
 import { suite as rest } from './rest.js'
+
 import { suite as s3 } from './s3.js'
 import { suite as smoke } from './smoke.js'
 import { suite as tail } from './tail.js'
 
-export const suites: readonly Suite[] = [s3, agentStore, objectUrls, browser, smoke, rest, tail, kill]
+export const suites: readonly Suite[] = [s3, cli, agentStore, objectUrls, browser, smoke, rest, tail, kill]

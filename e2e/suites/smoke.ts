@@ -17,6 +17,7 @@ import { startNginx } from '../nginx.js'
 import type { Suite, SuiteContext } from '../suite.js'
 
 const sizes = [0, 1, 16 * 1024, 1024 * 1024]
+const keptBodyBytes = 1024
 const clients: readonly ClientName[] = ['curl', 'python', 'requests']
 
 interface Scene {
@@ -55,7 +56,7 @@ const checkKeptConnections = ({ cell, full }: SuiteContext, { queries, python }:
     const prefix = freshPrefix('kept')
     const connections = 50
     const perConnection = full ? 200 : 20
-    const run = await sendOnKeptConnections(python, prefix, connections, perConnection, 16 * 1024)
+    const run = await sendOnKeptConnections(python, prefix, connections, perConnection, keptBodyBytes)
     const stored = await waitForCount(queries, prefix, 2 * connections * perConnection)
     const exe = await realpath(checkout.python)
     for (const side of ['client', 'server'] as const) {
@@ -67,7 +68,10 @@ const checkKeptConnections = ({ cell, full }: SuiteContext, { queries, python }:
         const inOrder = own.toSorted((a, b) => a.indexInConnection - b.indexInConnection)
         assert.deepEqual(
           inOrder.map(({ path }) => path),
-          Array.from({ length: perConnection }, (_, index) => `${prefix}/${number}/${index}/16384`),
+          Array.from(
+            { length: perConnection },
+            (_, index) => `${prefix}/${number}/${index}/${keptBodyBytes}`,
+          ),
         )
         const end = `127.0.0.1:${port}`
         for (const { pid, exe: found, local, remote, status, completeness } of own) {
@@ -162,7 +166,7 @@ const withServers = async (context: SuiteContext, stack: Stack): Promise<void> =
   const directories = ['python', 'nginx'].map((name) => join(stack.directory, name))
   for (const directory of directories) {
     await mkdir(directory)
-    await makeBodies(directory, sizes)
+    await makeBodies(directory, [...sizes, keptBodyBytes])
   }
   const [pythonDirectory = '', nginxDirectory = ''] = directories
   const python = await startTlsServer(pythonDirectory)

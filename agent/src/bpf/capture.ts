@@ -32,8 +32,8 @@ export interface CaptureOptions {
 }
 
 export interface CaptureHandler {
-  /** In order for each stream. Payload is a view that is valid only until this returns. */
-  onEvent(event: BpfEvent): void
+  /** In order for each stream, from before start() resolves. Payload is a view that is valid only until this returns. */
+  onEvent(event: BpfEvent, capture: Capture): void
   /** The events that came together have all been handed over. */
   onBatchEnd(): void
 }
@@ -306,7 +306,7 @@ export class Capture {
 
   #emit(event: BpfEvent): void {
     this.#events++
-    this.#handler.onEvent(event)
+    this.#handler.onEvent(event, this)
   }
 }
 

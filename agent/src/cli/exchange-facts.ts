@@ -1,16 +1,12 @@
 /** What both output formats say of an exchange, taken from it once. */
 import { isIPv6 } from 'node:net'
-import type { HttpExchange, HttpMessage } from '../exchange/exchange.js'
-
-/** The header's first value, or undefined; names compare without case. */
-export function headerOf(message: HttpMessage, name: string): string | undefined {
-  return message.headers.find(([each]) => each.toLowerCase() === name)?.[1]
-}
+import type { HttpExchange } from '../exchange/exchange.js'
+import { headerOf } from '../exchange/url.js'
 
 /** Absolute URL of the request as far as it is known: the Host header, else the address, else "?". */
 export function urlOf(exchange: HttpExchange): string {
   if (/^https?:\/\//i.test(exchange.target) || exchange.method === 'CONNECT') return exchange.target
-  const host = headerOf(exchange.request, 'host') ?? serverAddress(exchange) ?? '?'
+  const host = headerOf(exchange.request.headers, 'host') ?? serverAddress(exchange) ?? '?'
   return `https://${host}${exchange.target}`
 }
 

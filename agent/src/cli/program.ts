@@ -42,6 +42,7 @@ function createProgram(verbs: Verbs, done: (code: number) => void): Command {
     )
     .version(version)
     .exitOverride()
+    .enablePositionalOptions()
     .showSuggestionAfterError()
     .showHelpAfterError('(see cleartap help)')
   addWatch(program, verbs, done)
@@ -79,7 +80,6 @@ function addRun(program: Command, verbs: Verbs, done: (code: number) => void): v
   run.action(async (command: string, args: string[], options: RunOptions) =>
     done(await verbs.run(command, args, options)),
   )
-  program.enablePositionalOptions()
 }
 
 function addAgent(program: Command, verbs: Verbs, done: (code: number) => void): void {

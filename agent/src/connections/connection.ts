@@ -1,8 +1,8 @@
 /** One stream: its two directions, what protocol it speaks, and what is reported of it. */
-import { uuidv7obj } from 'uuidv7'
 import type { FlowDirection, ProcessKey, SocketEvent } from '../bpf/events.js'
 import type { ConnectionPart } from '../exchange/connection-part.js'
 import type { Exchange, Peer, ProcessInfo } from '../exchange/exchange.js'
+import type { IdMaker } from '../exchange/id-maker.js'
 import type {
   ConnectionFacts,
   EndReason,
@@ -31,6 +31,7 @@ const UNKNOWN_PEER: Peer = {
 export interface ConnectionSurroundings {
   readonly protocols: readonly Protocol[]
   readonly budget: Budget
+  readonly ids: IdMaker
   /** Longer bodies are cut; read at each body, so that it may change. */
   readonly maxBodyBytes: number
   processOf(key: ProcessKey): ProcessInfo
@@ -39,7 +40,8 @@ export interface ConnectionSurroundings {
 }
 
 export class Connection implements ParserHost {
-  readonly id = uuidv7obj().bytes
+  /** UUIDv7, 16 bytes. */
+  readonly id: Uint8Array
   readonly streamId: bigint
   readonly process: ProcessKey
   /** Unix epoch nanoseconds of the latest record. */
@@ -63,6 +65,7 @@ export class Connection implements ParserHost {
   #exchanges = 0
 
   constructor(streamId: bigint, process: ProcessKey, openedNs: bigint, around: ConnectionSurroundings) {
+    this.id = around.ids.next()
     this.streamId = streamId
     this.process = process
     this.lastSeenNs = openedNs
@@ -132,7 +135,7 @@ export class Connection implements ParserHost {
     this.#part++
     const facts = this.facts()
     const part: ConnectionPart = {
-      id: uuidv7obj().bytes,
+      id: this.newId(),
       connectionId: this.id,
       process: facts.process,
       peer: this.#peer,
@@ -164,6 +167,10 @@ export class Connection implements ParserHost {
     }
   }
 
+  newId(): Uint8Array {
+    return this.#around.ids.next()
+  }
+
   emit(exchange: Exchange): void {
     this.#exchanges++
     this.#around.onExchange(exchange)
@@ -182,6 +189,7 @@ export class Connection implements ParserHost {
   }
 
   #onBytes(direction: FlowDirection, bytes: Uint8Array, timeNs: bigint): void {
+    if (bytes.length === 0) return
     if (direction === 'read') this.#bytesRead += bytes.length
     else this.#bytesWritten += bytes.length
     if (this.#parser === undefined) this.#detect(direction, bytes, timeNs)

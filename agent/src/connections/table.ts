@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache'
 import type { BpfEvent, ProcessKey } from '../bpf/events.js'
 import type { ConnectionPart } from '../exchange/connection-part.js'
 import type { Exchange, ProcessInfo } from '../exchange/exchange.js'
+import { IdMaker } from '../exchange/id-maker.js'
 import { createProtocols, type EndReason, type Protocol } from '../protocols/index.js'
 import { BootClock } from './boot-clock.js'
 import { Budget } from './budget.js'
@@ -68,6 +69,7 @@ export class ConnectionTable {
     this.#around = {
       protocols: this.#protocols,
       budget: this.#budget,
+      ids: new IdMaker(),
       maxBodyBytes: options.maxBodyBytes,
       processOf: (key) => options.processOf(key),
       libraryOf: (streamId) => options.libraryOf(streamId),

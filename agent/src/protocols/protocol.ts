@@ -25,6 +25,8 @@ export interface ParserHost {
   /** Longer bodies are cut; 0 keeps none. */
   readonly maxBodyBytes: number
   facts(): ConnectionFacts
+  /** A UUIDv7, 16 bytes. */
+  newId(): Uint8Array
   emit(exchange: Exchange): void
   /** Asks to hold bytes in memory; false: over the budget, nothing was taken. */
   hold(bytes: number): boolean

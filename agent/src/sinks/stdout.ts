@@ -1,6 +1,6 @@
 /** Events as lines: JSON for programs, text for people. */
-import { once } from 'node:events'
 import type { Writable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Event, Process } from '../../../gen/cleartap/event/v1/event.js'
 import type { EventRecord, EventSink } from './sink.js'
 import { formatText } from './text-line.js'
@@ -52,10 +52,10 @@ export class StdoutSink implements EventSink {
   async close(graceMs: number): Promise<void> {
     const { output } = this.#options
     if (output.writableLength === 0 || output.destroyed) return
-    const timeout = AbortSignal.timeout(graceMs)
-    await once(output, 'drain', { signal: timeout }).catch((error: unknown) => {
-      if (!timeout.aborted) throw error
+    const written = new Promise<void>((resolve) => {
+      output.write('', () => resolve())
     })
+    await Promise.race([written, delay(graceMs, undefined, { ref: false })])
   }
 }
 

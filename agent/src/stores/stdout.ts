@@ -1,5 +1,4 @@
 /** Objects as JSON lines: {"key", "contentType", "size", and "text" or "base64"}. */
-import { once } from 'node:events'
 import type { Writable } from 'node:stream'
 import type { ObjectStore, StoredObject } from './store.js'
 
@@ -38,7 +37,10 @@ export class StdoutStore implements ObjectStore {
   }
 
   async close(): Promise<void> {
-    if (this.#output.writableLength > 0 && !this.#output.destroyed) await once(this.#output, 'drain')
+    if (this.#output.writableLength === 0 || this.#output.destroyed) return
+    await new Promise<void>((resolve) => {
+      this.#output.write('', () => resolve())
+    })
   }
 }
 

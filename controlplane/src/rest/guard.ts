@@ -76,7 +76,7 @@ function refuseCrossSite(headers: Readonly<Record<string, string | string[] | un
   const site = headers['sec-fetch-site']
   const origin = headers['origin']
   const isForeignSite = site !== undefined && site !== 'same-origin' && site !== 'none'
-  const isForeignOrigin = origin !== undefined && origin !== `http://${headers['host']}`
+  const isForeignOrigin = origin !== undefined && !isOriginOf(String(origin), String(headers['host']))
   if (isForeignSite || isForeignOrigin) {
     throw new ProblemError(
       403,
@@ -84,6 +84,10 @@ function refuseCrossSite(headers: Readonly<Record<string, string | string[] | un
       'changes are accepted from this server’s own pages and from programs only',
     )
   }
+}
+
+function isOriginOf(origin: string, host: string): boolean {
+  return origin === `http://${host}` || origin === `https://${host}`
 }
 
 function show(text: string | undefined): string {

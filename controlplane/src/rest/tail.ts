@@ -27,6 +27,7 @@ const description =
 export const tail: Resource = (app, context) => {
   let open = 0
   app.get('/requests/tail', {
+    exposeHeadRoute: false,
     schema: {
       operationId: 'tailRequests',
       summary: 'Requests as they come',

@@ -69,13 +69,18 @@ export interface AgentResult {
   readonly attempt: LastAttempt
 }
 
+/** Agents that are not connected are remembered up to this number. */
+const defaultMaxGoneAgents = 20_000
+
 export class AgentStore {
   readonly #db: Kysely<ControlTables>
   readonly #now: () => number
+  readonly #maxGoneAgents: number
 
-  constructor(db: Kysely<ControlTables>, now: () => number) {
+  constructor(db: Kysely<ControlTables>, now: () => number, maxGoneAgents = defaultMaxGoneAgents) {
     this.#db = db
     this.#now = now
+    this.#maxGoneAgents = maxGoneAgents
   }
 
   /** Nobody is connected to a server that has just started. */
@@ -103,6 +108,7 @@ export class AgentStore {
       .onConflict((conflict) => conflict.column('id').doUpdateSet(known))
       .returningAll()
       .executeTakeFirstOrThrow()
+    if (row.first_seen_ms === nowMs) await this.#forgetOldest()
     return fromRow(row)
   }
 
@@ -116,8 +122,11 @@ export class AgentStore {
       .execute()
   }
 
-  async heartbeat(id: string, heartbeat: AgentHeartbeat): Promise<void> {
+  /** Also marks the agent as connected by the session, should two of its sessions have overlapped. */
+  async heartbeat(id: string, sessionId: string, heartbeat: AgentHeartbeat): Promise<void> {
     const values: Updateable<AgentsTable> = {
+      connected: 1,
+      session_id: sessionId,
       last_seen_ms: this.#now(),
       health: heartbeat.health,
       ...(heartbeat.running && runningColumns(heartbeat.running)),
@@ -161,6 +170,18 @@ export class AgentStore {
   async get(id: string): Promise<Agent | undefined> {
     const row = await this.#db.selectFrom('agents').selectAll().where('id', '=', id).executeTakeFirst()
     return row && fromRow(row)
+  }
+
+  /** Beyond the limit the agents that have been gone longest are forgotten, with their history. */
+  async #forgetOldest(): Promise<void> {
+    const excess = this.#db
+      .selectFrom('agents')
+      .select('id')
+      .where('connected', '=', 0)
+      .orderBy('last_seen_ms', 'desc')
+      .offset(this.#maxGoneAgents)
+      .limit(1000)
+    await this.#db.deleteFrom('agents').where('id', 'in', excess).execute()
   }
 }
 

@@ -1,26 +1,30 @@
 /** SQLite through node:sqlite below Kysely. */
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
-import { Kysely, SqliteDialect } from 'kysely'
+import { Kysely, SqliteDialect, sql } from 'kysely'
 import { migrate } from './migrations.js'
 import type { ControlTables } from './schema.js'
 
-/** How long a statement waits for another process's lock. */
-const busyTimeoutMs = 5_000
+/** How long opening waits for another process that is just ending. */
+const busyTimeoutMs = 2_000
 
 /**
  * Opens (or makes) the database file, ready for use: durable at each commit, foreign keys on, schema up to date.
+ * Until it is closed no other process can open it.
  * @param path a file, in a directory that exists.
  */
-export function openSqlite(path: string): Kysely<ControlTables> {
+export async function openSqlite(path: string): Promise<Kysely<ControlTables>> {
   const database = new DatabaseSync(path, { enableForeignKeyConstraints: true, timeout: busyTimeoutMs })
   try {
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;')
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;')
     migrate(database)
   } catch (error) {
     database.close()
-    throw error
+    throw isLocked(error) ? new Error(`${path} is in use by another process`, { cause: error }) : error
   }
-  return new Kysely<ControlTables>({ dialect: new SqliteDialect({ database: adapt(database) }) })
+  const db = new Kysely<ControlTables>({ dialect: new SqliteDialect({ database: adapt(database) }) })
+  // Kysely closes only what it has used.
+  await sql`SELECT 1`.execute(db)
+  return db
 }
 
 /** What Kysely expects of a driver, over node:sqlite, which lacks `reader` and takes parameters one by one. */
@@ -37,6 +41,11 @@ function adapt(database: DatabaseSync) {
       }
     },
   }
+}
+
+function isLocked(error: unknown): boolean {
+  const sqliteBusy = 5
+  return error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy
 }
 
 /** Refuses what node:sqlite would misread: an object as the first parameter shifts all that follow. */

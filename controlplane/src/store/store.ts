@@ -19,7 +19,7 @@ export interface ControlStore {
  */
 export async function openControlStore(dataDir: string, now: () => number = Date.now): Promise<ControlStore> {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  const db = openSqlite(join(dataDir, 'control.db'))
+  const db = await openSqlite(join(dataDir, 'control.db'))
   const agents = new AgentStore(db, now)
   await agents.disconnectAll()
   return {

@@ -1,4 +1,4 @@
-import { type RefObject, useEffect, useState } from 'react'
+import { type RefObject, useEffect, useEffectEvent, useState } from 'react'
 import {
   FILTER_FIELDS,
   type FilterField,
@@ -81,11 +81,12 @@ function FilterInput({ field, value, onChange, inputRef }: FilterInputProps) {
     setKnown(value)
     setTyped(value)
   }
+  const apply = useEffectEvent(onChange)
   useEffect(() => {
     if (typed.trim() === value) return
-    const timer = setTimeout(() => onChange(typed), TYPING_PAUSE_MS)
+    const timer = setTimeout(() => apply(typed), TYPING_PAUSE_MS)
     return () => clearTimeout(timer)
-  })
+  }, [typed, value])
   return (
     <label className={`filter-${field}${value === '' ? '' : ' is-set'}`} title={HINTS[field]}>
       <span>{LABELS[field]}</span>

@@ -18,6 +18,7 @@ PIECE_BYTES = 64 * 1024
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def answer(self):
         left = int(self.headers.get("Content-Length", 0))

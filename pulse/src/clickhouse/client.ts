@@ -177,7 +177,8 @@ function statementError(error: unknown): StatementError {
   if (error instanceof StatementError) return error
   const message = error instanceof Error ? error.message : String(error)
   // The client does not recognise an error whose text spans lines.
-  const code = error instanceof ClickHouseError ? Number(error.code) : Number(/^Code: (\d+)\./.exec(message)?.[1])
+  const code =
+    error instanceof ClickHouseError ? Number(error.code) : Number(/^Code: (\d+)\./.exec(message)?.[1])
   if (Number.isInteger(code)) {
     return new StatementError(`ClickHouse: ${message}`, code, RETRYABLE_CODES.has(code), error)
   }

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Exchange, HttpExchange } from '../../exchange/exchange.js'
+import { IdMaker } from '../../exchange/id-maker.js'
 import type { EndReason, ParserHost, ProtocolParser, Side } from '../protocol.js'
 import { createCounters, type Http1Counters, Http1Parser } from './parser.js'
 
@@ -50,9 +51,11 @@ export class ParserRun {
   peakHeldBytes = 0
 
   constructor(maxBodyBytes: number, maxHeldBytes = Number.POSITIVE_INFINITY) {
+    const ids = new IdMaker()
     const host: ParserHost = {
       maxBodyBytes,
       facts: () => FACTS,
+      newId: () => ids.next(),
       emit: (exchange: Exchange) => this.exchanges.push(exchange),
       hold: (bytes) => {
         if (this.heldBytes + bytes > maxHeldBytes) return false

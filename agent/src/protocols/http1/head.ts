@@ -31,7 +31,8 @@ export interface StatusLine {
 }
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
-const FORBIDDEN_IN_VALUE = /[\0\r\n]/
+const CR = 0x0d
+const LF = 0x0a
 const DIGITS = /^[0-9]{1,15}$/
 const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([^\s\0-\x20\x7f]+) HTTP\/1\.([01])$/
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: [^\0\r\n]*)?$/
@@ -52,6 +53,7 @@ export function parseStatusLine(line: string): StatusLine | undefined {
 
 /** Parses a head: latin1 text from the start line to the empty line, which it includes. */
 export function parseHead(text: string): Head | HeadProblem {
+  if (hasForbidden(text)) return 'bad_field'
   const lineEnd = text.indexOf('\r\n')
   const startLine = text.slice(0, lineEnd)
   const headers: (readonly [string, string])[] = []
@@ -65,7 +67,7 @@ export function parseHead(text: string): Head | HeadProblem {
     if (colon <= at || colon > next) return 'bad_field'
     const name = text.slice(at, colon)
     const value = trimmed(text, colon + 1, next)
-    if (!TOKEN.test(name) || FORBIDDEN_IN_VALUE.test(value)) return 'bad_field'
+    if (!TOKEN.test(name)) return 'bad_field'
     if (headers.push([name, value]) > MAX_FIELDS) return 'too_many_fields'
     at = next + 2
     if (name.length === 14 && name.toLowerCase() === 'content-length') {
@@ -82,6 +84,18 @@ export function parseHead(text: string): Head | HeadProblem {
   }
   if (contentLength !== undefined && transferEncoding !== 'none') return 'framing_conflict'
   return { startLine, headers, contentLength, transferEncoding }
+}
+
+/** NUL, or CR and LF apart: recipients differ in what they make of them. */
+function hasForbidden(text: string): boolean {
+  if (text.includes('\0')) return true
+  for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) {
+    if (text.charCodeAt(at - 1) !== CR) return true
+  }
+  for (let at = text.indexOf('\r'); at !== -1; at = text.indexOf('\r', at + 1)) {
+    if (text.charCodeAt(at + 1) !== LF) return true
+  }
+  return false
 }
 
 /** `chunked` if that is the last coding and stands once; undefined if the value is a trap. */

@@ -5,7 +5,6 @@
  * of a record right after the other side has spoken: without pipelining a message begins nowhere else.
  * Malformed bytes are no error: the parser gives up on the connection and counts why.
  */
-import { uuidv7obj } from 'uuidv7'
 import type { HttpExchange } from '../../exchange/exchange.js'
 import type { EndReason, ParserHost, ProtocolParser, Side } from '../protocol.js'
 import { detectRequest } from './detect.js'
@@ -102,8 +101,9 @@ export class Http1Parser implements ProtocolParser, ReaderOwner {
     this.#lastSide = side
     const reader = side === 'request' ? this.#request : this.#response
     if (reader.isLost) {
+      // Lost requests are no part of the one that is being answered; a lost response is.
       const first = this.#open[0]
-      if (first !== undefined) first.lostBytes += bytes
+      if (first !== undefined && side === 'response') first.lostBytes += bytes
       return
     }
     const cut = reader.gap(bytes, timeNs)
@@ -280,7 +280,7 @@ export class Http1Parser implements ProtocolParser, ReaderOwner {
     const facts = this.#host.facts()
     const exchange: HttpExchange = {
       kind: 'http',
-      id: uuidv7obj().bytes,
+      id: this.#host.newId(),
       connectionId: facts.connectionId,
       index: this.#index++,
       process: facts.process,

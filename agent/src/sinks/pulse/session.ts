@@ -11,6 +11,7 @@ import {
   type IngestWelcome,
   LossReason,
   type Nack,
+  type Rejected,
 } from '../../../../gen/cleartap/pulse/v1/ingest.js'
 import type { Duration } from '../../../../gen/google/protobuf/duration.js'
 import type { Spool, SpoolCursor } from './spool.js'
@@ -20,6 +21,8 @@ import type { Hole } from './stream-state.js'
 const WELCOME_TIMEOUT_MS = 15_000
 /** How long the last acks and the end of the stream may take after a goodbye. */
 const GOODBYE_TIMEOUT_MS = 2000
+/** However much Pulse allows. */
+const MAX_IN_FLIGHT_BATCHES = 1000
 
 const HOLE_REASON = {
   unused_numbers: LossReason.LOSS_REASON_UNUSED_NUMBERS,
@@ -54,6 +57,8 @@ export interface SessionOptions {
   /** Sent and not yet acknowledged, oldest first; kept from session to session. */
   readonly inFlight: Map<number, InFlight>
   onWelcome(welcome: IngestWelcome): void
+  /** The first of the events of a batch that were not stored. */
+  onRejected(rejected: Rejected): void
   onNack(nack: Nack, batch: InFlight | undefined): void
 }
 
@@ -225,6 +230,8 @@ export class Session {
     const { counters } = this.#options
     counters.rejectedEvents += ack.rejected.length + Number(ack.rejectedOverflow)
     counters.duplicates += Number(ack.duplicates)
+    const [first] = ack.rejected
+    if (first !== undefined) this.#options.onRejected(first)
     this.#ackThrough(Number(ack.committedThrough))
   }
 
@@ -265,7 +272,7 @@ export class Session {
 
   #onCredit(credit: Credit): void {
     this.#credit = {
-      batches: credit.maxInflightBatches,
+      batches: Math.min(credit.maxInflightBatches, MAX_IN_FLIGHT_BATCHES),
       bytes: Number(credit.maxInflightBytes),
       minIntervalMs: milliseconds(credit.minInterval),
     }

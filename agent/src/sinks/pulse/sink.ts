@@ -3,13 +3,19 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type Channel, ChannelCredentials, createChannel, createClient } from 'nice-grpc'
 import type { Logger } from 'pino'
 import type { SinkConfig } from '../../../../common/config/schema.js'
-import { IngestServiceDefinition, LossReason } from '../../../../gen/cleartap/pulse/v1/ingest.js'
+import {
+  IngestServiceDefinition,
+  LossReason,
+  type Rejected,
+} from '../../../../gen/cleartap/pulse/v1/ingest.js'
 import type { EventRecord, EventSink } from '../sink.js'
 import { estimatedBytes, makeBatch } from './batch.js'
+import { lockDirectory } from './directory-lock.js'
 import { type AgentIdentity, type DeliveryCounters, type InFlight, Session } from './session.js'
 import { Spool, type SpoolStats } from './spool.js'
 
 const SYNC_INTERVAL_MS = 1000
+const LOG_INTERVAL_MS = 10_000
 const MIN_BACKOFF_MS = 200
 const MAX_BACKOFF_MS = 30_000
 /** Payload before compression at which a batch is closed: far below what Pulse accepts. */
@@ -30,7 +36,7 @@ export type PulseSinkConfig = Extract<SinkConfig, { type: 'pulse' }>
 
 export interface PulseSinkDependencies {
   readonly identity: AgentIdentity
-  /** Of the spool; made if absent. One process at a time. */
+  /** Of the spool; made if absent. */
   readonly directory: string
   readonly log: Logger
 }
@@ -55,6 +61,7 @@ export class PulseSink implements EventSink {
   readonly #config: PulseSinkConfig
   readonly #log: Logger
   readonly #identity: AgentIdentity
+  readonly #unlock: () => void
   readonly #spool: Spool
   readonly #channel: Channel
   readonly #inFlight = new Map<number, InFlight>()
@@ -84,14 +91,16 @@ export class PulseSink implements EventSink {
   #untoldSpoolFailed = 0
   /** False from a failure until the next welcome. */
   #isReachable = true
+  #rejectionLoggedAtMs = 0
   #sessions = 0
   #failedSessions = 0
 
-  /** Opens the spool and begins to deliver. Throws if the spool's directory cannot be used. */
+  /** Opens the spool and begins to deliver. Throws if its directory cannot be used, or another process uses it. */
   constructor(config: PulseSinkConfig, dependencies: PulseSinkDependencies) {
     this.#config = config
     this.#log = dependencies.log
     this.#identity = dependencies.identity
+    this.#unlock = lockDirectory(dependencies.directory)
     this.#spool = new Spool({
       directory: dependencies.directory,
       maxBytes: config.spool.max_bytes,
@@ -146,6 +155,7 @@ export class PulseSink implements EventSink {
     this.#channel.close()
     clearInterval(this.#syncTimer)
     this.#spool.close()
+    this.#unlock()
   }
 
   get #queuedEvents(): number {
@@ -237,6 +247,7 @@ export class PulseSink implements EventSink {
           this.#sessions++
           this.#log.info({ address: this.#config.address }, 'connected to Pulse')
         },
+        onRejected: (rejected) => this.#logRejected(rejected),
         onNack: (nack) => {
           const { sequence, status, quarantine } = nack
           this.#log.error(
@@ -248,7 +259,7 @@ export class PulseSink implements EventSink {
       this.#session = session
       try {
         const end = await session.run()
-        waitMs = end.reason === 'closed' ? backoffMs(failures++) : end.waitMs
+        waitMs = Math.max(end.waitMs, backoffMs(end.reason === 'closed' ? failures++ : 0))
       } catch (error) {
         this.#failedSessions++
         this.#isReachable = false
@@ -258,6 +269,14 @@ export class PulseSink implements EventSink {
       this.#session = undefined
       await delay(waitMs, undefined, { signal: this.#stop.signal }).catch(() => {})
     }
+  }
+
+  #logRejected({ reason, field }: Rejected): void {
+    const nowMs = Date.now()
+    if (nowMs - this.#rejectionLoggedAtMs < LOG_INTERVAL_MS) return
+    this.#rejectionLoggedAtMs = nowMs
+    const total = this.#delivery.rejectedEvents
+    this.#log.warn({ reason, field, total }, 'Pulse did not store an event')
   }
 
   async #sync(): Promise<void> {

@@ -38,9 +38,12 @@ async function start(message: StartMessage): Promise<void> {
     const session = new Session(message.dataDir)
     await session.queryAsync('SELECT 1')
     const http = new HttpInterface(message)
-    const server = createServer({ keepAliveTimeout: 30_000, maxHeaderSize: MAX_URL_BYTES }, (request, response) => {
-      void http.handle(request, response)
-    })
+    const server = createServer(
+      { keepAliveTimeout: 30_000, maxHeaderSize: MAX_URL_BYTES },
+      (request, response) => {
+        void http.handle(request, response)
+      },
+    )
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen(0, '127.0.0.1', resolve)
@@ -51,7 +54,8 @@ async function start(message: StartMessage): Promise<void> {
     send({ kind: 'ready', port: address.port })
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    const locked = reason.includes(`Code: ${CANNOT_LOCK}`) || /cannot lock/i.test(reason)
+    // chDB says no more than this when another process holds the directory.
+    const locked = reason.includes(`Code: ${CANNOT_LOCK}`) || reason.includes('Failed to create connection')
     process.send?.({ kind: 'failed', reason, locked } satisfies ChildMessage, () => process.exit(1))
   }
 }

@@ -1,8 +1,8 @@
 /** Keeps the embedded ClickHouse running: starts its process, starts it again when it dies, ends it in order. */
 import { type ChildProcess, fork } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, rm, statfs } from 'node:fs/promises'
-import { join } from 'node:path'
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdir, mkdtemp, readdir, rm, statfs } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Logger } from 'pino'
 import type { AddressSource, ClickHouseAddress } from '../client.js'
@@ -53,6 +53,7 @@ export class EmbeddedEngine implements AddressSource {
     const engine = new EmbeddedEngine(options, await makeSpoolDir(options))
     try {
       await engine.#startUnlocked()
+      await removeOldSpools(options.dataDir, engine.#spoolDir)
     } catch (error) {
       await engine.close(0)
       throw error
@@ -168,16 +169,30 @@ export class EmbeddedEngine implements AddressSource {
   }
 }
 
+/** Beginning of the names of a data directory's spool directories. */
+export function spoolPrefix(dataDir: string): string {
+  return `cleartap-spool-${createHash('sha256').update(resolve(dataDir)).digest('hex').slice(0, 16)}-`
+}
+
+/** Removes what killed owners of the data directory left. Only for who holds its lock. */
+async function removeOldSpools(dataDir: string, spoolDir: string): Promise<void> {
+  const parent = dirname(spoolDir)
+  const old = (await readdir(parent)).filter(
+    (name) => name.startsWith(spoolPrefix(dataDir)) && name !== basename(spoolDir),
+  )
+  await Promise.all(old.map((name) => rm(join(parent, name), { recursive: true, force: true })))
+}
+
 async function makeSpoolDir(options: EmbeddedEngineOptions): Promise<string> {
   try {
     const memory = await statfs(SPOOL_ROOT)
     if (memory.bavail * memory.bsize >= SPOOL_ROOM_FACTOR * options.maxInsertBytes) {
-      return await mkdtemp(join(SPOOL_ROOT, 'cleartap-spool-'))
+      return await mkdtemp(join(SPOOL_ROOT, spoolPrefix(options.dataDir)))
     }
   } catch (error) {
     options.log.debug({ err: error }, 'no memory file system for inserts')
   }
-  return await mkdtemp(`${options.dataDir}-spool-`)
+  return await mkdtemp(join(dirname(options.dataDir), spoolPrefix(options.dataDir)))
 }
 
 function untilReady(child: ChildProcess, start: ParentMessage): Promise<number> {
@@ -197,7 +212,12 @@ function untilReady(child: ChildProcess, start: ParentMessage): Promise<number> 
     const onMessage = (message: ChildMessage) =>
       settle(() => {
         if (message.kind === 'ready') resolve(message.port)
-        else if (message.locked) reject(new LockedError(`data directory in use: ${message.reason}`))
+        else if (message.locked)
+          reject(
+            new LockedError(
+              `another process uses the data directory, or it is not usable: ${message.reason}`,
+            ),
+          )
         else reject(new Error(message.reason))
       })
     child.once('error', onError).once('exit', onExit).once('message', onMessage)
