@@ -34,11 +34,13 @@ export class RowBuffer {
   }
 
   u16(value: number): void {
-    this.#view.setUint16(this.#take(2), value, true)
+    const at = this.#take(2)
+    this.#view.setUint16(at, value, true)
   }
 
   u32(value: number): void {
-    this.#view.setUint32(this.#take(4), value, true)
+    const at = this.#take(4)
+    this.#view.setUint32(at, value, true)
   }
 
   /** 64 bits as two halves. */
@@ -49,7 +51,8 @@ export class RowBuffer {
   }
 
   bigint(value: bigint): void {
-    this.#view.setBigInt64(this.#take(8), value, true)
+    const at = this.#take(8)
+    this.#view.setBigInt64(at, value, true)
   }
 
   zeros(count: number): void {
