@@ -28,7 +28,7 @@ interface Load {
 }
 
 const nginxConfig = (directory: string, port: number): string => `
-daemon off; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/error.log;
+daemon off; user root; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/error.log;
 events { worker_connections 512; }
 http {
   access_log off; keepalive_requests 1000000000;
@@ -48,7 +48,7 @@ async function startNginx(directory: string, port: number): Promise<ChildProcess
   const config = join(directory, 'nginx.conf')
   writeFileSync(config, nginxConfig(directory, port))
   const child = spawn('nginx', ['-p', directory, '-c', config], { stdio: 'ignore' })
-  await answers(`https://127.0.0.1:${port}/1k`, child)
+  await orStop(child, answers(`https://127.0.0.1:${port}/1k`, child))
   return child
 }
 
@@ -67,6 +67,16 @@ async function answers(url: string, child: ChildProcess): Promise<void> {
   }
 }
 
+/** A child that does not become ready is not left behind. */
+async function orStop(child: ChildProcess, ready: Promise<void>): Promise<void> {
+  try {
+    await ready
+  } catch (error) {
+    await stop(child)
+    throw error
+  }
+}
+
 /** The agent as it is run in earnest: everything parsed, an event for each exchange, events to /dev/null. */
 async function startAgent(directory: string, adminPort: number): Promise<ChildProcess> {
   const config = join(directory, 'agent.yaml')
@@ -81,7 +91,7 @@ async function startAgent(directory: string, adminPort: number): Promise<ChildPr
   const args = [checkout.agent, 'agent', '--config', config]
   const nothing = openSync('/dev/null', 'w')
   const child = spawn(checkout.node, args, { stdio: ['ignore', nothing, log] })
-  await answers(`http://127.0.0.1:${adminPort}/readyz`, child)
+  await orStop(child, answers(`http://127.0.0.1:${adminPort}/readyz`, child))
   return child
 }
 
