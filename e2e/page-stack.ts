@@ -27,7 +27,13 @@ export const startPageStack = async (directory: string): Promise<PageStack> => {
     const pulse = await Service.start({
       name: 'pulse',
       directory,
-      config: { data_dir: join(directory, 'pulse'), listen, admin: { listen } },
+      // Small blocks: rows reach the page in quick succession, as under load.
+      config: {
+        data_dir: join(directory, 'pulse'),
+        listen,
+        admin: { listen },
+        ingest: { max_block_age_ms: 10 },
+      },
     })
     stops.push(() => pulse.stop())
     const controlplane = await startControlPlane(directory, s3, pulse)

@@ -129,19 +129,29 @@ export interface AgentView {
   readonly stats: { readonly capture?: Readonly<Record<string, unknown>> }
 }
 
-/** Calls use with a started control plane and a directory for the agent; nothing is left afterwards. */
-export async function withControlPlane(
-  use: (controlPlane: ControlPlane, dataDir: string) => Promise<void>,
-): Promise<void> {
+/** Calls use with a fresh directory and removes it when that has settled. */
+export async function withDirectory(use: (directory: string) => Promise<void>): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'cleartap-config-client-'))
-  const controlPlane = new ControlPlane(directory)
   try {
-    const dataDir = join(directory, 'agent')
-    await mkdir(dataDir)
-    await controlPlane.start()
-    await use(controlPlane, dataDir)
+    await use(directory)
   } finally {
-    await controlPlane.stop()
     await rm(directory, { recursive: true, force: true })
   }
+}
+
+/** Calls use with a started control plane and a directory for the agent; nothing is left afterwards. */
+export function withControlPlane(
+  use: (controlPlane: ControlPlane, dataDir: string) => Promise<void>,
+): Promise<void> {
+  return withDirectory(async (directory) => {
+    const controlPlane = new ControlPlane(directory)
+    try {
+      const dataDir = join(directory, 'agent')
+      await mkdir(dataDir)
+      await controlPlane.start()
+      await use(controlPlane, dataDir)
+    } finally {
+      await controlPlane.stop()
+    }
+  })
 }

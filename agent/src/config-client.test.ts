@@ -1,9 +1,17 @@
 import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { CaptureConfig } from '../../common/config/schema.js'
+import { startGrpcServer } from '../../common/grpc-server.js'
 import { createLogger } from '../../common/log.js'
-import { HealthState } from '../../gen/cleartap/controlplane/v1/config.js'
+import {
+  ConfigServiceDefinition,
+  type DeepPartial,
+  HealthState,
+  type SyncRequest,
+  type SyncResponse,
+} from '../../gen/cleartap/controlplane/v1/config.js'
 import { loadAgentId } from './agent-id.js'
-import { type ControlPlane, Program, withControlPlane } from './config-client.fixture.js'
+import { type ControlPlane, Program, withControlPlane, withDirectory } from './config-client.fixture.js'
 import { ConfigClient } from './config-client.js'
 
 type Level = CaptureConfig['level']
@@ -140,6 +148,84 @@ describe('the configuration client', () => {
         assert.deepEqual(applied, [])
       })
     })
+  })
+})
+
+/** A control plane that breaks the contract: each stream gets these messages, then ends. */
+async function withHostile(
+  messages: readonly DeepPartial<SyncResponse>['message'][],
+  use: (address: string, received: SyncRequest[]) => Promise<void>,
+): Promise<void> {
+  const received: SyncRequest[] = []
+  const server = await startGrpcServer({
+    listen: '127.0.0.1:0',
+    logger: createLogger('hostile', { level: 'error', format: 'json' }),
+    services: [ConfigServiceDefinition.fullName],
+    register: (grpc) =>
+      grpc.add(ConfigServiceDefinition, {
+        async *sync(requests) {
+          const reader = requests[Symbol.asyncIterator]()
+          const read = async () => {
+            const next = await reader.next()
+            if (next.done !== true) received.push(next.value)
+          }
+          await read()
+          for (const message of messages) yield { sequence: 1n, ...(message && { message }) }
+          await Promise.race([read(), sleep(20)])
+        },
+        fetchConfig: async () => ({}),
+      }),
+  })
+  try {
+    await use(server.address, received)
+  } finally {
+    await server.stop(0)
+  }
+}
+
+const zero = { seconds: 0n, nanos: 0 }
+const huge = { seconds: 2n ** 62n, nanos: 0 }
+
+describe('a control plane that breaks the contract', () => {
+  it('does not make the agent busy by asking for no delays', async () => {
+    const welcome = { heartbeatInterval: zero, reconnectMin: zero, reconnectMax: zero }
+    await withHostile([{ $case: 'welcome', value: welcome }], (address, received) =>
+      withDirectory((dataDir) =>
+        withClient(address, dataDir, async () => {
+          await sleep(1000)
+          assert.ok(received.length >= 3, `${received.length} messages: it never came back`)
+          assert.ok(received.length < 300, `${received.length} messages in a second`)
+        }),
+      ),
+    )
+  })
+
+  it('does not lose the agent by asking for endless delays, and its nonsense changes nothing', async () => {
+    const messages: DeepPartial<SyncResponse>['message'][] = [
+      { $case: 'welcome', value: { heartbeatInterval: huge, reconnectMin: zero, reconnectMax: huge } },
+      { $case: 'push', value: { nonce: 'n1' } },
+      {
+        $case: 'push',
+        value: {
+          nonce: 'n2',
+          config: { resource: 'agent', version: 2n ** 64n - 1n, sha256: Buffer.alloc(32) },
+          content: Buffer.from('capture: {level: metadata}'),
+        },
+      },
+      undefined,
+      { $case: 'drain', value: { reconnectAfter: { seconds: -5n, nanos: 0 } } },
+    ]
+    await withHostile(messages, (address, received) =>
+      withDirectory((dataDir) =>
+        withClient(address, dataDir, async (applied, client) => {
+          await sleep(500)
+          const hellos = received.filter(({ message }) => message?.$case === 'hello')
+          assert.ok(hellos.length >= 2, `${hellos.length} sessions`)
+          assert.deepEqual(applied, [])
+          assert.equal(client.running.version, 0n)
+        }),
+      ),
+    )
   })
 })
 

@@ -32,6 +32,9 @@ const welcomeTimeoutMs = 10_000
 /** Until the control plane has said its own. */
 const firstReconnectMinMs = 500
 const firstReconnectMaxMs = 30_000
+/** What the control plane may ask for: less would make the agent busy, more would lose it. */
+const leastDelayMs = 10
+const longestDelayMs = 60 * 60 * 1000
 /** Share of the interval by which heartbeats are spread. */
 const heartbeatJitter = 0.1
 
@@ -153,7 +156,7 @@ export class ConfigClient {
           welcomed = true
         }
         if (response.message?.$case === 'drain') {
-          drainMs = toMs(response.message.value.reconnectAfter, 0)
+          drainMs = delayMs(response.message.value.reconnectAfter, 0)
           break
         }
         await this.#take(session, response)
@@ -195,12 +198,12 @@ export class ConfigClient {
 
   #welcome(session: Session, welcome: Welcome): void {
     this.#connected = true
-    this.#reconnectMinMs = toMs(welcome.reconnectMin, firstReconnectMinMs)
-    this.#reconnectMaxMs = toMs(welcome.reconnectMax, firstReconnectMaxMs)
+    this.#reconnectMinMs = delayMs(welcome.reconnectMin, firstReconnectMinMs)
+    this.#reconnectMaxMs = delayMs(welcome.reconnectMax, firstReconnectMaxMs)
     const { address, logger } = this.#options
     logger.info({ address, session: welcome.sessionId }, 'connected to the control plane')
-    const intervalMs = toMs(welcome.heartbeatInterval, 0)
-    if (intervalMs > 0) this.#scheduleHeartbeat(session, intervalMs)
+    const { heartbeatInterval } = welcome
+    if (heartbeatInterval !== undefined) this.#scheduleHeartbeat(session, delayMs(heartbeatInterval, 0))
   }
 
   #scheduleHeartbeat(session: Session, intervalMs: number): void {
@@ -279,8 +282,11 @@ const attemptStates: Readonly<Record<StoredAttempt['state'], ConfigState>> = {
   rejected: ConfigState.CONFIG_STATE_REJECTED,
 }
 
-function toMs(duration: Duration | undefined, absentMs: number): number {
-  return duration === undefined ? absentMs : Number(duration.seconds) * 1000 + duration.nanos / 1e6
+/** Milliseconds within what the agent accepts. */
+function delayMs(duration: Duration | undefined, absentMs: number): number {
+  if (duration === undefined) return absentMs
+  const ms = Number(duration.seconds) * 1000 + duration.nanos / 1e6
+  return Math.min(longestDelayMs, Math.max(leastDelayMs, ms))
 }
 
 /** Resolves after the time, or when the signal aborts. */

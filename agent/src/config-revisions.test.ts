@@ -85,6 +85,8 @@ describe('revisions at the agent', () => {
       ])
       assert.deepEqual(await codesOf(revisions, push(6n, ' '.repeat(maxRevisionBytes + 1))), ['TOO_LARGE'])
       assert.deepEqual(await codesOf(revisions, push(6n, good, 'other')), ['UNKNOWN_RESOURCE'])
+      assert.deepEqual(await codesOf(revisions, push(2n ** 53n, good)), ['VERSION_TOO_LARGE'])
+      assert.notEqual(revisions.lastAttempt?.version, String(2n ** 53n))
       for (const content of [
         '',
         'null',

@@ -9,6 +9,9 @@ import { type ConfigStore, hashContent, type StoredAttempt, type StoredRevision 
 /** The resource that this agent knows: its capture settings. */
 export const agentResource = 'agent'
 
+/** Versions are counted one by one: a larger number than this is not one. */
+const maxVersion = 2n ** 53n - 1n
+
 /** A version during which the agent ended so often, before it was applied, is not tried again. */
 const maxTries = 3
 
@@ -98,6 +101,9 @@ export class ConfigRevisions {
       const got = JSON.stringify(config?.resource ?? '')
       return resourceError('UNKNOWN_RESOURCE', `got ${got}; accepted: "${agentResource}"`)
     }
+    if (config.version > maxVersion) {
+      return resourceError('VERSION_TOO_LARGE', `got version ${config.version}; at most ${maxVersion}`)
+    }
     if (content.length > maxRevisionBytes) {
       return resourceError('TOO_LARGE', `got ${content.length} bytes; at most ${maxRevisionBytes}`)
     }
@@ -128,7 +134,8 @@ export class ConfigRevisions {
   }
 
   async #note(push: ConfigPush, state: StoredAttempt['state'], error: string): Promise<void> {
-    if (push.config === undefined || push.config.version === 0n || push.config.sha256.length !== 32) return
+    if (push.config === undefined || push.config.sha256.length !== 32) return
+    if (push.config.version === 0n || push.config.version > maxVersion) return
     const version = versionText(push)
     const earlier = this.#lastAttempt?.version === version ? this.#lastAttempt.tries : 0
     const tries = state === 'applying' || earlier === 0 ? earlier + 1 : earlier

@@ -138,7 +138,7 @@ const checkHeaders = async (queries: Queries, http: HttpRequest): Promise<string
   if (artifact === undefined) return 'headers: no object'
   try {
     const text = new TextDecoder().decode(await queries.fetchObject(artifact))
-    return text.includes(`POST ${http.path} HTTP/1.1`)
+    return text.includes(`${http.method} ${http.path} HTTP/1.1`)
       ? undefined
       : 'headers: the object lacks the request line'
   } catch (error) {

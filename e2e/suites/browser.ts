@@ -52,7 +52,7 @@ const panelText = async (panel: Locator, pattern: RegExp): Promise<string> => {
 
 const textOf = async (locator: Locator): Promise<string> => (await locator.textContent()) ?? ''
 
-const checkTable = async ({ cell, page, feeder, watched }: Bench): Promise<void> => {
+const checkTable = async ({ cell, page, feeder, watched, stack }: Bench): Promise<void> => {
   await cell('a page without agents says what to do', async () => {
     await appears(page.getByText('No agent is connected'))
     await appears(page.getByText('Live', { exact: true }))
@@ -96,10 +96,11 @@ const checkTable = async ({ cell, page, feeder, watched }: Bench): Promise<void>
   })
   await cell('a filter takes effect while requests keep coming', async () => {
     const stop = new AbortController()
-    const traffic = async () => {
-      while (!stop.signal.aborted) await feeder.push([get('/noise', { metadataOnly: true })])
-    }
-    const running = traffic()
+    const feeders = Array.from({ length: 6 }, () => openFeeder(stack.s3, stack.pulse.address('listen')))
+    const running = feeders.map(async (each) => {
+      while (!stop.signal.aborted) await each.push([get('/noise', { metadataOnly: true })])
+      each.close()
+    })
     try {
       await appears(rowOf(page, '/noise'))
       await page.getByLabel('Path').fill('/matched')
@@ -107,7 +108,7 @@ const checkTable = async ({ cell, page, feeder, watched }: Bench): Promise<void>
       await rowOf(page, '/noise').first().waitFor({ state: 'detached', timeout: patienceMs })
     } finally {
       stop.abort()
-      await running
+      await Promise.all(running)
     }
     await page.getByRole('button', { name: 'Reset', exact: true }).click()
     return undefined

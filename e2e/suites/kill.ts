@@ -15,10 +15,10 @@ import type { Suite, SuiteContext } from '../suite.js'
 
 const perSecond = 50
 const bodyBytes = 1024
-const beforeKillMs = 2000
+const beforeKillMs = 3000
 const arrivalTimeoutMs = 60_000
 /** What an agent had finished this long before it was killed must be on disk. */
-const spooledAfterMs = 1000
+const spooledAfterMs = 1500
 
 interface Scene {
   readonly stack: Stack
@@ -123,31 +123,38 @@ const checkClickHouse = ({ cell }: SuiteContext, scene: Scene): Promise<boolean>
     }),
   )
 
+/** One kill in the middle of traffic, a restart, traffic again; returns the paths that must be stored. */
+const killAgentOnce = async ({ server, stack }: Scene, prefix: string): Promise<readonly string[]> => {
+  const sending = sendSteadily(server, `${prefix}/before`, (2 * beforeKillMs) / 1000, perSecond, bodyBytes)
+  await sleep(beforeKillMs)
+  const sureUntilMs = Date.now() - spooledAfterMs
+  await stack.agent.kill()
+  const before = await sending
+  await stack.agent.start()
+  const after = await sendSteadily(server, `${prefix}/after`, 1, perSecond, bodyBytes)
+  const sure = before.filter(({ endMs }) => endMs < sureUntilMs)
+  assert.ok(
+    sure.length > 0 && sure.length < before.length,
+    `${sure.length} of ${before.length} before the kill`,
+  )
+  return [...sure, ...after].map(({ path }) => path)
+}
+
 const checkAgent = ({ cell }: SuiteContext, scene: Scene): Promise<boolean> =>
   cell('kill -9 of the agent: what it had spooled, once', async () => {
-    const outages: { readonly fromMs: number; readonly toMs: number }[] = []
-    const { prefix, sent } = await sendWhile(scene, async () => {
-      const fromMs = Date.now() - spooledAfterMs
-      await scene.stack.agent.kill()
-      await scene.stack.agent.start()
-      outages.push({ fromMs, toMs: Date.now() })
-    })
-    /** A request has begun at most so long before its end. */
-    const requestMs = 1000
-    const isSure = ({ endMs }: SteadyRequest): boolean =>
-      outages.every(({ fromMs, toMs }) => endMs < fromMs || endMs > toMs + requestMs)
-    const sure = sent.filter(isSure).map(({ path }) => path)
-    assert.ok(
-      sure.length > sent.length / 4,
-      `only ${sure.length} of ${sent.length} requests fell outside outages`,
-    )
-    const isComplete = (found: readonly Request[]): boolean => {
-      const stored = new Set(onSide(found, 'client').map(({ path }) => path))
-      return sure.every((path) => stored.has(path)) && found.length >= 2 * sure.length
+    const prefix = freshPrefix('kill')
+    const sure: string[] = []
+    for (let round = 0; round < scene.rounds; round += 1) {
+      sure.push(...(await killAgentOnce(scene, `${prefix}/${round}`)))
     }
+    const isComplete = (found: readonly Request[]): boolean =>
+      (['client', 'server'] as const).every((side) => {
+        const stored = new Set(onSide(found, side).map(({ path }) => path))
+        return sure.every((path) => stored.has(path))
+      })
     const stored = await scene.queries.waitByPath(prefix, isComplete, arrivalTimeoutMs)
     assertExactlyOnce(stored, sure)
-    return `${outages.length} kills, ${stored.length} events of ${2 * sent.length} with outages, each once`
+    return `${scene.rounds} kills, ${stored.length} events, each once; ${2 * sure.length} had to be there`
   })
 
 const run = async (context: SuiteContext): Promise<void> => {

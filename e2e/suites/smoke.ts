@@ -17,6 +17,7 @@ import { startNginx } from '../nginx.js'
 import type { Suite, SuiteContext } from '../suite.js'
 
 const sizes = [0, 1, 16 * 1024, 1024 * 1024]
+const keptBodyBytes = 1024
 const clients: readonly ClientName[] = ['curl', 'python', 'requests']
 
 interface Scene {
@@ -40,7 +41,7 @@ const checkPairs = async ({ cell }: SuiteContext, scene: Scene): Promise<void> =
         const method = name === 'nginx' ? 'GET' : 'POST'
         const sent: SentRequest[] = []
         for (const size of sizes)
-          sent.push(await send(server, client, { method, path: `${prefix}/${size}`, size }))
+          sent.push(await send(server, client, { method, path: `${prefix}/${size}`, body: size }))
         const stored = await waitForCount(scene.queries, prefix, 2 * sent.length)
         const exe = await exeOf(client)
         for (const request of sent) await checkBothSides(scene.queries, stored, request, server, exe)
@@ -55,7 +56,7 @@ const checkKeptConnections = ({ cell, full }: SuiteContext, { queries, python }:
     const prefix = freshPrefix('kept')
     const connections = 50
     const perConnection = full ? 200 : 20
-    const run = await sendOnKeptConnections(python, prefix, connections, perConnection, 16 * 1024)
+    const run = await sendOnKeptConnections(python, prefix, connections, perConnection, keptBodyBytes)
     const stored = await waitForCount(queries, prefix, 2 * connections * perConnection)
     const exe = await realpath(checkout.python)
     for (const side of ['client', 'server'] as const) {
@@ -67,7 +68,10 @@ const checkKeptConnections = ({ cell, full }: SuiteContext, { queries, python }:
         const inOrder = own.toSorted((a, b) => a.indexInConnection - b.indexInConnection)
         assert.deepEqual(
           inOrder.map(({ path }) => path),
-          Array.from({ length: perConnection }, (_, index) => `${prefix}/${number}/${index}/16384`),
+          Array.from(
+            { length: perConnection },
+            (_, index) => `${prefix}/${number}/${index}/${keptBodyBytes}`,
+          ),
         )
         const end = `127.0.0.1:${port}`
         for (const { pid, exe: found, local, remote, status, completeness } of own) {
@@ -89,7 +93,7 @@ const checkShortLives = ({ cell, full }: SuiteContext, { queries, python }: Scen
     const lifetimesMs: number[] = []
     for (let index = 0; index < count; index += 1) {
       const start = performance.now()
-      sent.push(await send(python, 'curl', { method: 'GET', path: `${prefix}/${index}/1`, size: 1 }))
+      sent.push(await send(python, 'curl', { method: 'GET', path: `${prefix}/${index}/1`, body: 1 }))
       lifetimesMs.push(performance.now() - start)
     }
     const stored = await waitForCount(queries, prefix, 2 * count)
@@ -106,7 +110,7 @@ const checkQueryValues = ({ cell }: SuiteContext, { queries, python }: Scene): P
   cell('query values stay out of events', async () => {
     const prefix = freshPrefix('query')
     const path = `${prefix}/1?token=hunter2&page=3`
-    await send(python, 'curl', { method: 'GET', path, size: 1 })
+    await send(python, 'curl', { method: 'GET', path, body: 1 })
     const stored = await waitForCount(queries, prefix, 2)
     for (const request of onSide(stored, 'client')) assert.equal(request.query, 'token=&page=')
     const text = JSON.stringify(stored, (_, value) => (typeof value === 'bigint' ? String(value) : value))
@@ -162,7 +166,7 @@ const withServers = async (context: SuiteContext, stack: Stack): Promise<void> =
   const directories = ['python', 'nginx'].map((name) => join(stack.directory, name))
   for (const directory of directories) {
     await mkdir(directory)
-    await makeBodies(directory, sizes)
+    await makeBodies(directory, [...sizes, keptBodyBytes])
   }
   const [pythonDirectory = '', nginxDirectory = ''] = directories
   const python = await startTlsServer(pythonDirectory)

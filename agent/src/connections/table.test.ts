@@ -150,6 +150,28 @@ describe('ConnectionTable', () => {
     assert.equal(run.table.stats().duplicateBytes, 5)
   })
 
+  it('takes only what is new of a record that overlaps', () => {
+    const run = new TableRun()
+    const first = run.event(1n, 'read', REQUEST.slice(0, 10))
+    const rest = run.event(1n, 'read', REQUEST.slice(10))
+    run.table.onEvent(first)
+    run.table.onEvent({ ...rest, offset: 5n, bytes: Buffer.from(REQUEST.slice(5, 15)) })
+    run.table.onEvent({ ...rest, offset: 15n, bytes: Buffer.from(REQUEST.slice(15)) })
+    run.data(1n, 'write', RESPONSE)
+    assert.deepEqual(run.urls(), ['/a complete'])
+  })
+
+  it('ends what was open when requests were lost and a new one begins', () => {
+    const run = new TableRun()
+    run.data(1n, 'read', 'GET /open HTTP/1.1\r\n\r\n')
+    const lost = run.event(1n, 'read', 'GET /lost HTTP/1.1\r\n\r\n')
+    run.table.onEvent({ ...lost, kind: 'loss', bytes: BigInt(lost.bytes.length), reason: 'ring_full' })
+    run.data(1n, 'write', 'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\npart of it')
+    run.data(1n, 'read', 'GET /new HTTP/1.1\r\n\r\n')
+    run.data(1n, 'write', RESPONSE)
+    assert.deepEqual(run.urls(), ['/open aborted', '/new complete'])
+  })
+
   it('marks the exchange that lost bytes, and goes on with the next', () => {
     const run = new TableRun()
     run.data(1n, 'read', REQUEST)
@@ -165,6 +187,25 @@ describe('ConnectionTable', () => {
     assert.equal(run.exchanges[0]?.response?.body?.size, 10)
     assert.equal(run.exchanges[0]?.response?.body?.truncated, true)
     assert.equal(run.parts[0]?.bytesLost, 4)
+  })
+
+  it('blames lost bytes on the exchange that they belong to', () => {
+    const run = new TableRun()
+    const lose = (direction: FlowDirection) => {
+      const lost = run.event(1n, direction, 'x'.repeat(10))
+      run.table.onEvent({ ...lost, kind: 'loss', bytes: 10n, reason: 'ring_full' })
+    }
+    run.data(1n, 'read', 'GET /1 HTTP/1.1\r\n\r\n')
+    lose('read')
+    lose('read')
+    run.data(1n, 'write', RESPONSE)
+    lose('write')
+    run.data(1n, 'read', 'GET /2 HTTP/1.1\r\n\r\n')
+    lose('write')
+    run.close(1n)
+    assert.deepEqual(run.urls(), ['/1 complete', '/2 gap'])
+    assert.equal(run.exchanges[1]?.bytesLost, 10)
+    assert.equal(run.parts[0]?.bytesLost, 40)
   })
 
   it('joins a connection late and waits for the next request', () => {

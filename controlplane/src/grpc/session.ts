@@ -149,7 +149,7 @@ export class SyncSession {
 
   async #takeHeartbeat(heartbeat: Heartbeat): Promise<void> {
     const parsed = parseHeartbeat(heartbeat)
-    await this.#context.store.agents.heartbeat(this.agentId, parsed)
+    await this.#context.store.agents.heartbeat(this.agentId, this.sessionId, parsed)
     if (parsed.running === undefined) return
     this.#offers.setRunning(parsed.running)
     await this.#offer()

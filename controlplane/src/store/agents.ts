@@ -122,8 +122,11 @@ export class AgentStore {
       .execute()
   }
 
-  async heartbeat(id: string, heartbeat: AgentHeartbeat): Promise<void> {
+  /** Also marks the agent as connected by the session, should two of its sessions have overlapped. */
+  async heartbeat(id: string, sessionId: string, heartbeat: AgentHeartbeat): Promise<void> {
     const values: Updateable<AgentsTable> = {
+      connected: 1,
+      session_id: sessionId,
       last_seen_ms: this.#now(),
       health: heartbeat.health,
       ...(heartbeat.running && runningColumns(heartbeat.running)),

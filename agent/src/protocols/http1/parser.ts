@@ -101,8 +101,9 @@ export class Http1Parser implements ProtocolParser, ReaderOwner {
     this.#lastSide = side
     const reader = side === 'request' ? this.#request : this.#response
     if (reader.isLost) {
+      // Lost requests are no part of the one that is being answered; a lost response is.
       const first = this.#open[0]
-      if (first !== undefined) first.lostBytes += bytes
+      if (first !== undefined && side === 'response') first.lostBytes += bytes
       return
     }
     const cut = reader.gap(bytes, timeNs)

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -207,6 +207,16 @@ describe('PulseSink', () => {
     assert.deepEqual(pulse.hellos[0]?.holes, [
       { first: 1n, last: BigInt(droppedBatches), reason: LossReason.LOSS_REASON_SPOOL_FULL },
     ])
+  })
+
+  it('refuses a spool that another sink uses, and takes one whose owner is dead', async () => {
+    const sink = openSink()
+    assert.throws(() => openSink(), /is in use by process \d+/)
+    await sink.close(0)
+    for (const owner of ['4194305 1', `${process.pid} 1`, '']) {
+      writeFileSync(join(directory, 'lock'), owner)
+      await openSink().close(0)
+    }
   })
 
   it('declares what both sides have no more when Pulse went back to an older state', async () => {

@@ -10,6 +10,7 @@ import {
 } from '../../../../gen/cleartap/pulse/v1/ingest.js'
 import type { EventRecord, EventSink } from '../sink.js'
 import { estimatedBytes, makeBatch } from './batch.js'
+import { lockDirectory } from './directory-lock.js'
 import { type AgentIdentity, type DeliveryCounters, type InFlight, Session } from './session.js'
 import { Spool, type SpoolStats } from './spool.js'
 
@@ -35,7 +36,7 @@ export type PulseSinkConfig = Extract<SinkConfig, { type: 'pulse' }>
 
 export interface PulseSinkDependencies {
   readonly identity: AgentIdentity
-  /** Of the spool; made if absent. One process at a time. */
+  /** Of the spool; made if absent. */
   readonly directory: string
   readonly log: Logger
 }
@@ -60,6 +61,7 @@ export class PulseSink implements EventSink {
   readonly #config: PulseSinkConfig
   readonly #log: Logger
   readonly #identity: AgentIdentity
+  readonly #unlock: () => void
   readonly #spool: Spool
   readonly #channel: Channel
   readonly #inFlight = new Map<number, InFlight>()
@@ -93,11 +95,12 @@ export class PulseSink implements EventSink {
   #sessions = 0
   #failedSessions = 0
 
-  /** Opens the spool and begins to deliver. Throws if the spool's directory cannot be used. */
+  /** Opens the spool and begins to deliver. Throws if its directory cannot be used, or another process uses it. */
   constructor(config: PulseSinkConfig, dependencies: PulseSinkDependencies) {
     this.#config = config
     this.#log = dependencies.log
     this.#identity = dependencies.identity
+    this.#unlock = lockDirectory(dependencies.directory)
     this.#spool = new Spool({
       directory: dependencies.directory,
       maxBytes: config.spool.max_bytes,
@@ -152,6 +155,7 @@ export class PulseSink implements EventSink {
     this.#channel.close()
     clearInterval(this.#syncTimer)
     this.#spool.close()
+    this.#unlock()
   }
 
   get #queuedEvents(): number {
