@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -11,7 +11,7 @@ import { pino } from 'pino'
 import type { EventBatch, IngestServiceClient } from '../../gen/cleartap/pulse/v1/ingest.js'
 import { IngestServiceDefinition } from '../../gen/cleartap/pulse/v1/ingest.js'
 import { ClickHouse } from './clickhouse/client.js'
-import { EmbeddedEngine } from './clickhouse/embedded/engine.js'
+import { EmbeddedEngine, spoolPrefix } from './clickhouse/embedded/engine.js'
 import { type Fault, FaultProxy } from './clickhouse/fault-proxy.fixture.js'
 import {
   batchOf,
@@ -201,6 +201,41 @@ describe('write once, at every point between insert and record', () => {
     } finally {
       await pulse.kill()
     }
+  })
+})
+
+describe('write once, Pulse killed with its own engine', () => {
+  it('comes up again with everything that it acknowledged', async function () {
+    this.timeout(60_000)
+    const directory = await mkdtemp(join(tmpdir(), 'cleartap-killed-'))
+    const config = join(directory, 'pulse.yaml')
+    const lines = [
+      `data_dir: ${join(directory, 'pulse')}`,
+      'listen: 127.0.0.1:0',
+      'admin: {listen: "127.0.0.1:0"}',
+    ]
+    await writeFile(config, [...lines, 'log: {level: error}'].join('\n'))
+    const key = newStreamKey()
+    let pulse: PulseProcess | undefined
+    try {
+      for (let start = 0n; start < 3n; start += 1n) {
+        pulse = await startPulseProcess(config)
+        const agent = openAgentStream(pulse.client, helloOf(key))
+        const welcome = await agent.next()
+        assert.equal(welcome.$case === 'welcome' && welcome.value.committedThrough, start * 10n)
+        for (let sequence = start * 10n + 1n; sequence <= start * 10n + 10n; sequence += 1n) {
+          agent.batch(mixedBatch(sequence))
+        }
+        await agent.ackedThrough(start * 10n + 10n)
+        await pulse.kill()
+        await assert.rejects(() => agent.next())
+      }
+    } finally {
+      await pulse?.kill()
+      await rm(directory, { recursive: true, force: true, maxRetries: 10 })
+    }
+    const prefix = spoolPrefix(join(directory, 'pulse', 'clickhouse'))
+    while ((await readdir('/dev/shm')).some((name) => name.startsWith(prefix))) await sleep(20)
   })
 })
 
