@@ -117,7 +117,7 @@ function exportPulse(metrics: Metrics, sink: Extract<ConfiguredSink, { type: 'pu
     }
   })
   metrics.gauge('cleartap_events_queued', 'Events waiting for a batch.', () => stats().queuedEvents)
-  metrics.gauge('cleartap_spool_bytes', 'Bytes on disk that Pulse has not acknowledged.', () => {
+  metrics.gauge('cleartap_spool_bytes', 'Bytes of the spool on disk, whole segments.', () => {
     return stats().spool.bytes
   })
   metrics.gauge('cleartap_spool_segments', 'Files of the spool.', () => stats().spool.segments)

@@ -91,6 +91,9 @@ static __always_inline void note_loss(struct flow *flow, u64 offset, u64 bytes, 
 	COUNT(lost_records[reason & (LOSS_REASONS - 1)], 1);
 }
 
+#define EMITTED (-1)
+#define PAGE_BYTES 4096
+
 struct transfer {
 	struct stream *stream;
 	u64 buffer;
@@ -98,7 +101,6 @@ struct transfer {
 	u64 start_ns;
 	u64 pid_tgid;
 	u32 direction;
-	u32 failed; /* loss_reason + 1 while one chunk is tried */
 };
 
 /* One record per reason, one after the other, as if each reason had its bytes in one piece. */
@@ -161,6 +163,36 @@ static __always_inline u32 reserved_bytes(u32 n)
 	return n <= 256 ? 256 : n <= 1024 ? 1024 : n <= 4096 ? 4096 : CHUNK_BYTES;
 }
 
+/* The record with n bytes of user memory behind it: EMITTED or a loss_reason. */
+static __always_inline int try_emit(struct data_record *record, u32 n, u64 source)
+{
+	struct bpf_dynptr target;
+
+	if (bpf_ringbuf_reserve_dynptr(&data_ring, sizeof(*record) + reserved_bytes(n), 0, &target)) {
+		bpf_ringbuf_discard_dynptr(&target, BPF_RB_NO_WAKEUP);
+		return LOSS_RING_FULL;
+	}
+	bpf_dynptr_write(&target, 0, record, sizeof(*record), 0);
+	if (copy_user(&target, n, source)) {
+		bpf_ringbuf_discard_dynptr(&target, BPF_RB_NO_WAKEUP);
+		return LOSS_FAULT;
+	}
+	bpf_ringbuf_submit_dynptr(&target, wakeup_flags());
+	return EMITTED;
+}
+
+/* Touches each page. Never while a reservation is held: an unsubmitted record would stop the whole ring. */
+static __always_inline void fault_in(u64 source, u32 n)
+{
+	u8 byte;
+
+	for (u32 page = 0; page <= CHUNK_BYTES / PAGE_BYTES; page++) {
+		u64 at = page * PAGE_BYTES < n ? source + page * PAGE_BYTES : source + n - 1;
+
+		bpf_copy_from_user(&byte, sizeof(byte), (void *)at);
+	}
+}
+
 /* bpf_loop callback: one chunk of the transfer. */
 static long emit_chunk(u32 index, struct transfer *transfer)
 {
@@ -169,16 +201,14 @@ static long emit_chunk(u32 index, struct transfer *transfer)
 	u64 at = (u64)index * CHUNK_BYTES;
 	u64 left = transfer->bytes - at;
 	u32 n = left > CHUNK_BYTES ? CHUNK_BYTES : left;
-	u64 offset = flow->offset;
-	u32 reason = LOSS_RING_FULL;
-	struct bpf_dynptr target;
+	int outcome = LOSS_RING_FULL;
 	struct data_record record = {
 		.kind = RECORD_DATA,
 		.direction = transfer->direction & 1,
 		.length = n,
 		.time_ns = bpf_ktime_get_boot_ns(),
 		.stream_id = stream->id,
-		.offset = offset,
+		.offset = flow->offset,
 		.start_ns = transfer->start_ns,
 		.pid = transfer->pid_tgid >> 32,
 		.thread_id = (u32)transfer->pid_tgid,
@@ -190,22 +220,15 @@ static long emit_chunk(u32 index, struct transfer *transfer)
 		return 1;
 	flow->offset += n;
 	flow->sequence++;
-	if (flow->lost && emit_loss(transfer, &data_ring))
-		goto lost;
-	if (bpf_ringbuf_reserve_dynptr(&data_ring, sizeof(record) + reserved_bytes(n), 0, &target)) {
-		bpf_ringbuf_discard_dynptr(&target, BPF_RB_NO_WAKEUP);
-		goto lost;
+	if (!flow->lost || !emit_loss(transfer, &data_ring)) {
+		outcome = try_emit(&record, n, transfer->buffer + at);
+		if (can_sleep && outcome == LOSS_FAULT) {
+			fault_in(transfer->buffer + at, n);
+			outcome = try_emit(&record, n, transfer->buffer + at);
+		}
 	}
-	bpf_dynptr_write(&target, 0, &record, sizeof(record), 0);
-	if (copy_user(&target, n, transfer->buffer + at)) {
-		bpf_ringbuf_discard_dynptr(&target, BPF_RB_NO_WAKEUP);
-		reason = LOSS_FAULT;
-		goto lost;
-	}
-	bpf_ringbuf_submit_dynptr(&target, wakeup_flags());
-	return 0;
-lost:
-	note_loss(flow, offset, n, reason);
+	if (outcome != EMITTED)
+		note_loss(flow, record.offset, n, outcome);
 	return 0;
 }
 

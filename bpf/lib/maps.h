@@ -110,6 +110,8 @@ const volatile u32 agent_pid = 0;
 const volatile u32 target_mode = TARGET_ALL;
 /* The kernel copies from user memory straight into a dynptr (6.16). */
 const volatile u32 has_user_dynptr = 0;
+/* The programs that copy payload are loaded as sleepable: pages that are not resident can be brought in. */
+const volatile u32 can_sleep = 0;
 
 u64 next_stream_id = 0;
 

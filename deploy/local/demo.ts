@@ -12,6 +12,9 @@ import { runOnce } from './demo-once.js'
 import { startStack } from './stack.js'
 import { startTlsServer } from './traffic.js'
 
+/** A second Ctrl-C so long after the first ends the demo at once; the kernel then ends its children. */
+const impatientAfterMs = 2000
+
 const usage = 'usage: npm run demo [-- --once [--json]]'
 
 const say = (text: string): void => {
@@ -60,7 +63,14 @@ const main = async (argv: readonly string[]): Promise<number> => {
   const options = parseOptions(argv)
   if (options === undefined) return 2
   const interrupted = new AbortController()
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort())
+  let firstMs: number | undefined
+  const onSignal = (): void => {
+    firstMs ??= performance.now()
+    interrupted.abort()
+    // npm passes Ctrl-C on, so that it comes twice; only a later one means that a person has lost patience.
+    if (performance.now() - firstMs > impatientAfterMs) process.exit(130)
+  }
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, onSignal)
   // A reader that went away (demo | head) ends the demo in order too.
   process.stdout.on('error', () => interrupted.abort())
   const ok = await runDemo(options, interrupted.signal)

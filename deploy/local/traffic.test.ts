@@ -24,7 +24,7 @@ describe('HTTPS traffic', function () {
   for (const client of ['curl', 'python', 'requests'] as const satisfies readonly ClientName[]) {
     it(`${client} sends and receives bodies`, async () => {
       for (const size of [0, 70_000]) {
-        const sent = await send(server, client, { method: 'POST', path: `/a/${size}?x=1`, size })
+        const sent = await send(server, client, { method: 'POST', path: `/a/${size}?x=1`, body: size })
         assert.deepEqual(
           [sent.path, sent.requestBody.length, sent.responseBody.length],
           [`/a/${size}`, size, size],
@@ -40,7 +40,7 @@ describe('HTTPS traffic', function () {
       await makeBodies(other, [70_000])
       const mismatched = { ...server, directory: other }
       await assert.rejects(
-        send(mismatched, 'curl', { method: 'GET', path: '/a/70000', size: 70_000 }),
+        send(mismatched, 'curl', { method: 'GET', path: '/a/70000', body: 70_000 }),
         /other bytes than sent/,
       )
     } finally {
@@ -49,7 +49,7 @@ describe('HTTPS traffic', function () {
   })
 
   it('fails when the client fails, and bears a miss', async () => {
-    await assert.rejects(send(server, 'curl', { method: 'GET', path: '/none', size: 0 }), /404/)
+    await assert.rejects(send(server, 'curl', { method: 'GET', path: '/none', body: 0 }), /404/)
     await miss(server, 'curl', '/none')
   })
 

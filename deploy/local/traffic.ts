@@ -83,6 +83,17 @@ export const makeBodies = async (directory: string, sizes: readonly number[]): P
   }
 }
 
+/** A pair of bodies by name, such as "order.json"; the name's ending tells the media type. */
+export const makeBody = async (
+  directory: string,
+  name: string,
+  request: string,
+  response: string,
+): Promise<void> => {
+  await writeFile(join(directory, `request-${name}`), request)
+  await writeFile(join(directory, `response-${name}`), response)
+}
+
 interface Call {
   readonly method: string
   readonly url: string
@@ -91,6 +102,9 @@ interface Call {
   readonly bodyPath?: string
   readonly outputPath: string
 }
+
+const mediaType = (path: string): string =>
+  path.endsWith('.json') ? 'application/json' : 'application/octet-stream'
 
 const curlArgs = ({ method, url, caPath, bodyPath, outputPath }: Call): string[] => [
   '--silent',
@@ -102,7 +116,7 @@ const curlArgs = ({ method, url, caPath, bodyPath, outputPath }: Call): string[]
   ...['--max-time', '30', '--cacert', caPath, '--request', method, '--output', outputPath],
   ...(bodyPath === undefined
     ? []
-    : ['--data-binary', `@${bodyPath}`, '--header', 'content-type: application/octet-stream']),
+    : ['--data-binary', `@${bodyPath}`, '--header', `content-type: ${mediaType(bodyPath)}`]),
   ...['--header', 'expect:', url],
 ]
 
@@ -146,21 +160,22 @@ const run = async (command: string, args: readonly string[]): Promise<Finished> 
 /** What a client is to ask for. */
 export interface Order {
   readonly method: 'GET' | 'POST'
-  /** Its last part, before the query, is a size of makeBodies. */
+  /** Its last part, before the query, is body. */
   readonly path: string
-  readonly size: number
+  /** Names the files request-BODY and response-BODY: a size of makeBodies or a name of makeBody. */
+  readonly body: number | string
 }
 
-/** Makes one request by a process of its own and checks the answer. POST sends request-SIZE. */
+/** Makes one request by a process of its own and checks the answer. POST sends request-BODY. */
 export const send = async (server: TlsServer, client: ClientName, order: Order): Promise<SentRequest> => {
-  const { method, path, size } = order
-  const bodyPath = join(server.directory, `request-${size}`)
-  const outputPath = join(server.directory, `output-${client}-${size}`)
+  const { method, path, body } = order
+  const bodyPath = join(server.directory, `request-${body}`)
+  const outputPath = join(server.directory, `output-${client}-${body}`)
   const call = { method, url: `${server.url}${path}`, caPath: server.caPath, outputPath }
   await writeFile(outputPath, '')
   const [command, args] = commandOf(client, method === 'POST' ? { ...call, bodyPath } : call)
   const { pid } = await run(command, args)
-  const responseBody = await readFile(join(server.directory, `response-${size}`))
+  const responseBody = await readFile(join(server.directory, `response-${body}`))
   if (!responseBody.equals(await readFile(outputPath)))
     throw new Error(`${client} received other bytes than sent`)
   const requestBody = method === 'POST' ? await readFile(bodyPath) : Buffer.alloc(0)
@@ -173,7 +188,8 @@ export const sendBody = (
   client: ClientName,
   size: number,
   prefix: string,
-): Promise<SentRequest> => send(server, client, { method: 'POST', path: `${prefix}/${client}/${size}`, size })
+): Promise<SentRequest> =>
+  send(server, client, { method: 'POST', path: `${prefix}/${client}/${size}`, body: size })
 
 /** Asks for something that is not there; the client's failure is expected. */
 export const miss = async (server: TlsServer, client: ClientName, path: string): Promise<void> => {

@@ -41,7 +41,7 @@ const checkPairs = async ({ cell }: SuiteContext, scene: Scene): Promise<void> =
         const method = name === 'nginx' ? 'GET' : 'POST'
         const sent: SentRequest[] = []
         for (const size of sizes)
-          sent.push(await send(server, client, { method, path: `${prefix}/${size}`, size }))
+          sent.push(await send(server, client, { method, path: `${prefix}/${size}`, body: size }))
         const stored = await waitForCount(scene.queries, prefix, 2 * sent.length)
         const exe = await exeOf(client)
         for (const request of sent) await checkBothSides(scene.queries, stored, request, server, exe)
@@ -93,7 +93,7 @@ const checkShortLives = ({ cell, full }: SuiteContext, { queries, python }: Scen
     const lifetimesMs: number[] = []
     for (let index = 0; index < count; index += 1) {
       const start = performance.now()
-      sent.push(await send(python, 'curl', { method: 'GET', path: `${prefix}/${index}/1`, size: 1 }))
+      sent.push(await send(python, 'curl', { method: 'GET', path: `${prefix}/${index}/1`, body: 1 }))
       lifetimesMs.push(performance.now() - start)
     }
     const stored = await waitForCount(queries, prefix, 2 * count)
@@ -110,7 +110,7 @@ const checkQueryValues = ({ cell }: SuiteContext, { queries, python }: Scene): P
   cell('query values stay out of events', async () => {
     const prefix = freshPrefix('query')
     const path = `${prefix}/1?token=hunter2&page=3`
-    await send(python, 'curl', { method: 'GET', path, size: 1 })
+    await send(python, 'curl', { method: 'GET', path, body: 1 })
     const stored = await waitForCount(queries, prefix, 2)
     for (const request of onSide(stored, 'client')) assert.equal(request.query, 'token=&page=')
     const text = JSON.stringify(stored, (_, value) => (typeof value === 'bigint' ? String(value) : value))

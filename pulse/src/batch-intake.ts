@@ -68,7 +68,7 @@ export class BatchIntake {
       )
     }
     if (batch.sequence <= stream.acceptedThrough) return this.#duplicate(stream, batch)
-    const payload = await readPayload(batch, maxInflatedBytes)
+    const payload = readPayload(batch, maxInflatedBytes)
     if (!payload.ok) return await this.#quarantine(stream, sender, batch, payload.reason, signal)
     await writer.room(signal)
     if (batch.sequence <= stream.acceptedThrough) return this.#duplicate(stream, batch)
@@ -124,6 +124,7 @@ export class BatchIntake {
       streamId: stream.id,
       epoch: sender.epoch,
       sequence,
+      payloadCrc32: batch.crc32,
       accepted: encoded.accepted,
       rejected: encoded.events - encoded.accepted,
       lost: batch.gaps.reduce((sum, gap) => sum + gap.events, 0n),

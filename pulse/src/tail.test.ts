@@ -129,6 +129,7 @@ function publish(feed: TailFeed, micros: bigint, count: number): void {
     streamId: Buffer.alloc(16),
     epoch: 1n,
     sequence: micros,
+    payloadCrc32: 0,
     accepted: count,
     rejected: 0,
     lost: 0n,

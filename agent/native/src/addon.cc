@@ -112,7 +112,8 @@ LoadOptions loadOptions(const Napi::Object& from) {
   const auto programs = from.Get("programs").As<Napi::Object>();
   for (const auto& [key, value] : programs) {
     const auto entry = Napi::Value(value).As<Napi::Object>();
-    options.programs[key.ToString()] = {entry.Get("load").ToBoolean(), entry.Get("attachType").ToNumber()};
+    options.programs[key.ToString()] = {entry.Get("load").ToBoolean(), entry.Get("attachType").ToNumber(),
+                                       entry.Get("sleepable").ToBoolean()};
   }
   return options;
 }

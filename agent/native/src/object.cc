@@ -91,6 +91,7 @@ LoadedObject::LoadedObject(const LoadOptions& options) {
   }
   for (const auto& [name, wanted] : options.programs) {
     bpf_program__set_autoload(program(name), wanted.load);
+    if (wanted.sleepable) bpf_program__set_flags(program(name), BPF_F_SLEEPABLE);
     if (wanted.attachType >= 0)
       bpf_program__set_expected_attach_type(program(name), static_cast<bpf_attach_type>(wanted.attachType));
   }

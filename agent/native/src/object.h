@@ -12,6 +12,7 @@ namespace cleartap {
 struct ProgramOptions {
   bool load = true;
   int attachType = -1;  // -1: as the section says
+  bool sleepable = false;
 };
 
 struct LoadOptions {

@@ -128,7 +128,7 @@ with urllib.request.urlopen(urllib.request.Request(sys.argv[1], data=data), cont
 
 export const pythonServer = `
 import http.server, ssl, sys
-export class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_GET(self):
         self.send_response(200)
@@ -144,3 +144,21 @@ server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_port, flush=True)
 server.serve_forever()
 `
+
+/** Sends a file's mapping without ever touching its pages, then one resident byte. */
+export const untouchedBuffer = `
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+int SSL_read(void *object, void *buffer, int bytes) { return bytes; }
+int SSL_write(void *object, const void *buffer, int bytes) { return bytes; }
+int main(int argc, char **argv)
+{
+  int bytes = atoi(argv[2]), object = 0;
+  void *map = mmap(0, bytes, PROT_READ, MAP_PRIVATE, open(argv[1], O_RDONLY), 0);
+  getchar();
+  SSL_write(&object, map, bytes);
+  if (argc > 3) SSL_write(&object, argv[3], 1);
+  return 0;
+}`

@@ -14,6 +14,7 @@ import {
   Recorder,
   shell,
   until,
+  untouchedBuffer,
 } from './capture.fixture.js'
 import { Capture, type CaptureOptions } from './capture.js'
 import type { DataEvent, ExecEvent, LossEvent } from './events.js'
@@ -22,7 +23,7 @@ import { checkHost } from './preflight.js'
 const run = promisify(execFile)
 
 describe('Capture', function () {
-  this.timeout(60_000)
+  this.timeout(30_000)
   let directory: string
   let server: RawServer
   let port: number
@@ -162,7 +163,10 @@ describe('Capture', function () {
   it('sees the server end too: both roles, the same addresses', async () => {
     const child = spawn('python3', ['-c', pythonServer, directory])
     try {
-      const line = await new Promise<Buffer>((resolve) => child.stdout.once('data', resolve))
+      const line = await new Promise<Buffer>((resolve, reject) => {
+        child.stdout.once('data', resolve)
+        child.once('exit', (code) => reject(new Error(`the server ended with ${code}`)))
+      })
       const serverPort = Number(line.toString())
       await withCapture({}, async (recorder) => {
         await run('curl', ['-sk', `https://127.0.0.1:${serverPort}/`])
@@ -298,6 +302,47 @@ describe('Capture', function () {
       assert.ok(capture.stats().lostBytes.ring_full >= Number(lost))
     })
   })
+
+  for (const sleepable of [true, false])
+    it(`${sleepable ? 'brings in' : 'counts as lost'} payload in pages that are not resident`, async () => {
+      const program = join(directory, 'untouched')
+      const source = join(directory, 'untouched.c')
+      const bodyPath = join(directory, 'body')
+      const body = randomBytes(100_000)
+      writeFileSync(source, untouchedBuffer)
+      writeFileSync(bodyPath, body)
+      execFileSync('gcc', ['-O0', '-o', program, source])
+      const without = sleepable ? [] : (['sleepable'] as const)
+      await withCapture({ without, targets: { mode: 'children' } }, async (recorder, capture) => {
+        const sites = capture.stats().probes
+        const more = sleepable ? [] : ['x']
+        const child = spawn(program, [bodyPath, String(body.length), ...more], {
+          stdio: ['pipe', 'ignore', 'inherit'],
+        })
+        await until('the probes', () => capture.stats().probes > sites)
+        child.stdin.end('go')
+        await until('the exit', () =>
+          recorder.ofKind('exit').some((event) => event.process.pid === child.pid),
+        )
+        const id = recorder.ofKind('data').find((event) => event.process.pid === child.pid)?.streamId
+        if (sleepable) {
+          assert.ok(recorder.plaintext(id ?? 0n, 'write').equals(body))
+          return
+        }
+        assert.equal(capture.stats().lostBytes.fault, body.length)
+        const lost = recorder.ofKind('loss').filter((event) => event.process.pid === child.pid)
+        let offset = 0n
+        for (const event of lost) {
+          assert.deepEqual([event.offset, event.reason], [offset, 'fault'])
+          offset += event.bytes
+        }
+        assert.equal(offset, BigInt(body.length))
+        assert.equal(
+          recorder.ofKind('data').find((event) => event.streamId === lost[0]?.streamId)?.offset,
+          100_000n,
+        )
+      })
+    })
 
   it('leaves nothing behind: the target runs on, and a second capture starts', async () => {
     const hash = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex')

@@ -5,6 +5,7 @@ import { ProcessTable } from '../processes/table.js'
 import { LibraryDiscovery } from '../tls/discovery.js'
 import type { BpfEvent, CloseEvent, ExitEvent, LossEvent, LossReason } from './events.js'
 import { structs } from './layout.js'
+import type { BatchCallback } from './native.js'
 import { type KernelCounters, type KernelFeatures, type OptionalFeature, Probes } from './probes.js'
 import { type KernelRecord, RecordReader } from './records.js'
 import { type Stream, StreamTable } from './streams.js'
@@ -183,7 +184,7 @@ export class Capture {
         bufferBytes: BATCH_BUFFER_BYTES,
         buffers: BATCH_BUFFERS,
       },
-      (...batch) => this.#onBatch(...batch),
+      (...batch) => this.#guardBatch(...batch),
     )
     this.#readers = buffers.map((buffer) => new RecordReader(buffer))
     this.#marks.start(this.processes.scan())
@@ -198,6 +199,17 @@ export class Capture {
     this.#handler.onBatchEnd()
     this.#finalCounters = this.#probes.counters()
     this.#probes.object.close()
+  }
+
+  /** Node swallows what a native callback throws: it is thrown again where it ends the process. */
+  #guardBatch(...batch: Parameters<BatchCallback>): void {
+    try {
+      this.#onBatch(...batch)
+    } catch (error) {
+      setImmediate(() => {
+        throw error
+      })
+    }
   }
 
   #onBatch(

@@ -7,6 +7,7 @@ export interface ProgramSettings {
   readonly load: boolean
   /** enum bpf_attach_type; -1: as the object's section says. */
   readonly attachType: number
+  readonly sleepable: boolean
 }
 
 export interface LoadSettings {

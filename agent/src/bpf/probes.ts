@@ -1,12 +1,21 @@
 /** The loaded BPF object: what this kernel can do, the tracing programs, the probes in TLS libraries. */
 import type { LibraryFile } from '../tls/discovery.js'
 import { enums, structs } from './layout.js'
-import { type BpfObject, loadNative, type Native, objectPath, type UprobeKind } from './native.js'
+import {
+  type BpfObject,
+  loadNative,
+  type Native,
+  objectPath,
+  type ProgramSettings,
+  type UprobeKind,
+} from './native.js'
 
 export interface KernelFeatures {
   readonly uprobes: UprobeKind
   /** User memory is copied into the ring in exact sizes; else in four size classes. */
   readonly userDynptr: boolean
+  /** Payload in pages that are not resident is brought in; else it is lost and counted. */
+  readonly sleepable: boolean
   /** Sockets of TLS objects are seen. */
   readonly socketTracing: boolean
   /** What is missing and what that costs; one sentence each. */
@@ -23,7 +32,12 @@ export interface ProbesOptions {
 }
 
 /** Ways that need a recent kernel. */
-export type OptionalFeature = 'uprobe_session' | 'uprobe_multi' | 'user_dynptr' | 'socket_tracing'
+export type OptionalFeature =
+  | 'uprobe_session'
+  | 'uprobe_multi'
+  | 'user_dynptr'
+  | 'sleepable'
+  | 'socket_tracing'
 
 /** Counters of the kernel side; see struct counters in bpf/events.h. */
 export interface KernelCounters {
@@ -70,6 +84,7 @@ export class Probes {
         agent_pid: options.agentPid,
         target_mode: options.targetMode,
         has_user_dynptr: features.userDynptr ? 1 : 0,
+        can_sleep: features.sleepable ? 1 : 0,
       },
       mapEntries: {
         data_ring: options.ringBytes,
@@ -162,7 +177,9 @@ function detectFeatures(native: Native, without: readonly OptionalFeature[]): Ke
     allowed('socket_tracing') && native.kernelHasType('typedef', 'btf_trace_sock_send_length')
   if (!socketTracing)
     degraded.push('no tracepoints sock_send_length and sock_recv_length (Linux 6.3): addresses stay unknown')
-  return { uprobes: session ? 'session' : multi ? 'multi' : 'perf', userDynptr, socketTracing, degraded }
+  const sleepable = allowed('sleepable')
+  const uprobes = session ? 'session' : multi ? 'multi' : 'perf'
+  return { uprobes, userDynptr, sleepable, socketTracing, degraded }
 }
 
 function tracingPrograms(features: KernelFeatures): string[] {
@@ -170,16 +187,18 @@ function tracingPrograms(features: KernelFeatures): string[] {
   return [...sockets, 'process_exec', 'process_fork', 'process_exit']
 }
 
-function programSettings(features: KernelFeatures) {
+function programSettings(features: KernelFeatures): Record<string, ProgramSettings> {
   const isSession = features.uprobes === 'session'
   const multi = features.uprobes === 'perf' ? AS_DECLARED : ATTACH_MULTI
+  const { sleepable } = features
+  const socket = { load: features.socketTracing, attachType: AS_DECLARED, sleepable: false }
   return {
-    tls_session: { load: isSession, attachType: ATTACH_SESSION },
-    tls_entry: { load: !isSession, attachType: multi },
-    tls_return: { load: !isSession, attachType: multi },
-    tls_free: { load: true, attachType: multi },
-    socket_sent: { load: features.socketTracing, attachType: AS_DECLARED },
-    socket_received: { load: features.socketTracing, attachType: AS_DECLARED },
-    socket_changed: { load: features.socketTracing, attachType: AS_DECLARED },
+    tls_session: { load: isSession, attachType: ATTACH_SESSION, sleepable },
+    tls_entry: { load: !isSession, attachType: multi, sleepable: false },
+    tls_return: { load: !isSession, attachType: multi, sleepable },
+    tls_free: { load: true, attachType: multi, sleepable: false },
+    socket_sent: socket,
+    socket_received: socket,
+    socket_changed: socket,
   }
 }

@@ -8,6 +8,8 @@ const MIN_BACKOFF_MS = 200
 const MAX_BACKOFF_MS = 10_000
 /** Keys that are known to be stored: about 20 MiB of memory when full. */
 const MAX_REMEMBERED_KEYS = 100_000
+/** What waiting costs besides the bytes: many small objects count too. */
+const JOB_BYTES = 1024
 
 /** What writing an object led to. */
 export type WriteOutcome =
@@ -24,7 +26,7 @@ export interface ObjectWriter {
 export interface UploadQueueOptions {
   readonly name: string
   readonly maxConcurrent: number
-  /** Of objects waiting or being written; more are refused at once. */
+  /** Of objects waiting or being written, each with what it costs besides; more are refused at once. */
   readonly maxQueueBytes: number
 }
 
@@ -80,13 +82,13 @@ export class UploadQueue implements ObjectStore {
       this.#deduplicated++
       return pending?.done.promise ?? Promise.resolve()
     }
-    if (this.#closing.signal.aborted || this.#queuedBytes + object.size > this.#options.maxQueueBytes) {
+    if (this.#closing.signal.aborted || this.#queuedBytes + costOf(object) > this.#options.maxQueueBytes) {
       this.#dropped++
       return Promise.reject(new Error(`store ${this.name}: the queue is full or closed`))
     }
     const job: Job = { object, contentType, chunks, done: Promise.withResolvers() }
     this.#pending.set(object.key, job)
-    this.#queuedBytes += object.size
+    this.#queuedBytes += costOf(object)
     this.#waiting.push(job)
     this.#startWaiting()
     return job.done.promise
@@ -126,7 +128,7 @@ export class UploadQueue implements ObjectStore {
     const error = await this.#write(job)
     this.#running--
     this.#pending.delete(object.key)
-    this.#queuedBytes -= object.size
+    this.#queuedBytes -= costOf(object)
     if (error === undefined) {
       this.#storedObjects++
       this.#storedBytes += object.size
@@ -151,4 +153,8 @@ export class UploadQueue implements ObjectStore {
       await delay(waitMs, undefined, { signal: this.#closing.signal }).catch(() => {})
     }
   }
+}
+
+function costOf(object: StoredObject): number {
+  return object.size + JOB_BYTES
 }

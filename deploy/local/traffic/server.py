@@ -3,11 +3,13 @@
 usage: server.py DIRECTORY
 
 DIRECTORY holds certificate.pem and key.pem. A request for /.../NAME is answered with the file
-DIRECTORY/response-NAME, whatever the method; without such a file with 404. Prints one ready line of JSON.
+DIRECTORY/response-NAME, whatever the method; without such a file with 404. The ending of NAME tells the media type.
+Prints one ready line of JSON.
 """
 
 import http.server
 import json
+import mimetypes
 import os
 import pathlib
 import ssl
@@ -31,7 +33,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = directory / f"response-{name}"
         status, body = (200, path.read_bytes()) if path.is_file() else (404, b"no such file\n")
         self.send_response(status)
-        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Type", mimetypes.guess_type(name)[0] or "application/octet-stream")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

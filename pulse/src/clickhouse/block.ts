@@ -9,6 +9,7 @@ export interface BlockBatch {
   readonly streamId: Uint8Array
   readonly epoch: bigint
   readonly sequence: bigint
+  readonly payloadCrc32: number
   readonly accepted: number
   readonly rejected: number
   /** Events that the agent dropped before this batch. */
@@ -27,11 +28,13 @@ export interface BlockBatch {
 export class Block {
   readonly ingestedAtMicros: bigint
   readonly openedAtMs = Date.now()
-  readonly rows: BlockRows = { requests: new RowBuffer(), connections: new RowBuffer() }
+  readonly rows: BlockRows
   readonly batches: BlockBatch[] = []
 
-  constructor(ingestedAtMicros: bigint) {
+  /** `rows`: empty buffers to fill; absent: new ones. */
+  constructor(ingestedAtMicros: bigint, rows: BlockRows = newRows()) {
     this.ingestedAtMicros = ingestedAtMicros
+    this.rows = rows
   }
 
   get rowCount(): number {
@@ -43,19 +46,21 @@ export class Block {
   }
 
   /**
-   * Names the block's rows in a table: SHA-256 over its batches, sorted, the rows and the table. Tables count
-   * tokens per partition and drop a second insert under one, so equal tokens must mean equal rows.
+   * Names the block's rows in a table. Tables count tokens per partition and drop a second insert under one, so
+   * equal tokens must mean equal rows: rows follow from the batches' payloads and from ingested_at, which no
+   * other block has; hashing the rows themselves would add nothing but time.
    */
-  token(table: string, rows: Uint8Array): Buffer {
+  token(table: string): Buffer {
     const names = this.batches
-      .map((batch) => `${Buffer.from(batch.streamId).toString('hex')}:${batch.sequence}`)
+      .map(({ streamId, sequence, payloadCrc32 }) =>
+        [Buffer.from(streamId).toString('hex'), sequence, payloadCrc32].join(':'),
+      )
       .sort()
-    return createHash('sha256')
-      .update(names.join('\n'))
-      .update('\0')
-      .update(table)
-      .update('\0')
-      .update(rows)
-      .digest()
+    const content = [table, this.ingestedAtMicros, ...names].join('\n')
+    return createHash('sha256').update(content).digest()
   }
+}
+
+function newRows(): BlockRows {
+  return { requests: new RowBuffer(), connections: new RowBuffer() }
 }

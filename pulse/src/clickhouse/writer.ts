@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Column } from '../tables/columns.js'
 import { connectionColumns } from '../tables/connections.js'
+import type { BlockRows } from '../tables/encode-batch.js'
 import { ingestBatchColumns, writeIngestBatch } from '../tables/ingest-batches.js'
 import { requestColumns } from '../tables/requests.js'
 import { RowBuffer } from '../tables/row-buffer.js'
@@ -38,6 +39,8 @@ const IDLE_SEAL_SHARE = 0.25
 export class BlockWriter {
   readonly #options: WriterOptions
   readonly #sealed: Block[] = []
+  /** Buffers of committed blocks, to be filled again: large new ones keep the garbage collector busy. */
+  readonly #spare: BlockRows[] = []
   readonly #waiting = new Set<() => void>()
   readonly #stop = new AbortController()
   #open: Block | undefined
@@ -45,6 +48,7 @@ export class BlockWriter {
   #lastMicros: bigint
   #running: Promise<void> | undefined
   #failingSinceMs: number | undefined
+  #retries = 0
 
   constructor(options: WriterOptions) {
     this.#options = options
@@ -88,8 +92,7 @@ export class BlockWriter {
   added(batch: BlockBatch): void {
     const block = this.block()
     block.batches.push(batch)
-    const { maxBlockRows, maxBlockBytes } = this.#options
-    const share = Math.max(block.rowCount / maxBlockRows, block.bytes / maxBlockBytes)
+    const share = this.#share(block)
     if (share >= 1 || (share >= IDLE_SEAL_SHARE && this.#running === undefined)) this.#seal()
   }
 
@@ -102,12 +105,18 @@ export class BlockWriter {
     this.#stop.abort()
   }
 
+  /** How full a block is; 1 seals it. */
+  #share(block: Block): number {
+    const { maxBlockRows, maxBlockBytes } = this.#options
+    return Math.max(block.rowCount / maxBlockRows, block.bytes / maxBlockBytes)
+  }
+
   #openBlock(): Block {
     const now = BigInt(Date.now()) * 1000n
     this.#lastMicros = now > this.#lastMicros ? now : this.#lastMicros + 1n
     const ageMs = this.#options.maxBlockAgeMs
     this.#ageTimer = setTimeout(() => this.#seal(), ageMs)
-    return new Block(this.#lastMicros)
+    return new Block(this.#lastMicros, this.#spare.pop())
   }
 
   #seal(): void {
@@ -124,12 +133,25 @@ export class BlockWriter {
   async #commitAll(): Promise<void> {
     for (let block = this.#sealed[0]; block !== undefined; block = this.#sealed[0]) {
       const startedAt = performance.now()
+      const retriesBefore = this.#retries
       if (!(await this.#commit(block))) return
       this.#sealed.shift()
       this.#options.onBlock(block, performance.now() - startedAt)
       for (const batch of block.batches) batch.onCommit()
+      // After a retry the first attempt may still hold the bytes.
+      if (retriesBefore === this.#retries) this.#reuse(block.rows)
       for (const wake of this.#waiting) wake()
+      const open = this.#open
+      if (this.#sealed.length === 0 && open !== undefined && this.#share(open) >= IDLE_SEAL_SHARE)
+        this.#seal()
     }
+  }
+
+  #reuse({ requests, connections }: BlockRows): void {
+    if (this.#spare.length > MAX_WAITING_BLOCKS + 1) return
+    requests.clear()
+    connections.clear()
+    this.#spare.push({ requests, connections })
   }
 
   /** False if the writer was stopped before the block was in. */
@@ -145,7 +167,7 @@ export class BlockWriter {
 
   #record(block: Block): RowBuffer {
     const rows = new RowBuffer()
-    const token = block.token('ingest_batches', new Uint8Array())
+    const token = block.token('ingest_batches')
     for (const batch of block.batches) {
       writeIngestBatch(rows, {
         streamId: batch.streamId,
@@ -164,7 +186,7 @@ export class BlockWriter {
   async #insertRows(block: Block, table: string, columns: string, rows: RowBuffer): Promise<boolean> {
     if (rows.rows === 0) return true
     const bytes = rows.written()
-    const token = block.token(table, bytes).toString('hex')
+    const token = block.token(table).toString('hex')
     const sql = `INSERT INTO ${this.#options.database}.${table} (${columns}) FORMAT RowBinary`
     for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, LAST_RETRY_MS)) {
       if (this.#stop.signal.aborted) return false
@@ -182,6 +204,7 @@ export class BlockWriter {
 
   /** Every failure is tried again: rows are valid by construction, so even a refusal is the database's state. */
   #onFailure(table: string, error: StatementError, pauseMs: number): void {
+    this.#retries += 1
     this.#failingSinceMs ??= Date.now()
     this.#options.onRetry(error)
     const fields = { table, code: error.code, reason: error.message, pauseMs }

@@ -23,6 +23,12 @@ export class RowBuffer {
     return this.#bytes.subarray(0, this.#length)
   }
 
+  /** Empties it; its memory is kept. */
+  clear(): void {
+    this.#length = 0
+    this.rows = 0
+  }
+
   /** Drops everything after `length`: a row that turned out bad. */
   truncate(length: number): void {
     this.#length = length
