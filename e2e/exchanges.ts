@@ -5,6 +5,8 @@ import { realpath } from 'node:fs/promises'
 import type { Captured, Side } from '../deploy/local/captured.js'
 import { findProblems, toCaptured } from '../deploy/local/captured.js'
 import type { Queries } from '../deploy/local/queries.js'
+import type { Service } from '../deploy/local/service.js'
+import type { Stack } from '../deploy/local/stack.js'
 import type { SentRequest, TlsServer } from '../deploy/local/traffic.js'
 import type { Request } from '../gen/cleartap/pulse/v1/query.js'
 
@@ -13,16 +15,26 @@ export const arrivalTimeoutMs = 30_000
 /** A path that no other run uses. */
 export const freshPrefix = (name: string): string => `/${name}/${randomBytes(6).toString('hex')}`
 
+/** What an agent says of itself that is not zero: for failures. */
+const describeAgent = async (agent: Service): Promise<string> => {
+  const response = await fetch(`http://${agent.address('admin')}/metrics`)
+  const lines = (await response.text()).split('\n')
+  const telling = /^cleartap_\w*(lost|dropped|queue|spool|events|exchanges|retries|failed|connected|buffered)/
+  const metrics = lines.filter((line) => telling.test(line) && !line.endsWith(' 0'))
+  return `the agent says:\n${metrics.join('\n')}\n${await agent.program.describeLog()}`
+}
+
 /** Waits for exactly count requests below the prefix; more is a failure as well. */
 export const waitForCount = async (
-  queries: Queries,
+  { queries, stack }: { readonly queries: Queries; readonly stack: Pick<Stack, 'agent'> },
   prefix: string,
   count: number,
   timeoutMs = arrivalTimeoutMs,
 ): Promise<readonly Request[]> => {
   const found = await queries.waitByPath(prefix, (requests) => requests.length >= count, timeoutMs)
-  assert.equal(found.length, count, `stored ${found.length} requests below ${prefix}, expected ${count}`)
-  return found
+  if (found.length === count) return found
+  const details = await describeAgent(stack.agent)
+  return assert.fail(`stored ${found.length} requests below ${prefix}, expected ${count}; ${details}`)
 }
 
 /** Captured values of one side. Throws on events that are no HTTP requests. */

@@ -42,7 +42,7 @@ const checkPairs = async ({ cell }: SuiteContext, scene: Scene): Promise<void> =
         const sent: SentRequest[] = []
         for (const size of sizes)
           sent.push(await send(server, client, { method, path: `${prefix}/${size}`, body: size }))
-        const stored = await waitForCount(scene.queries, prefix, 2 * sent.length)
+        const stored = await waitForCount(scene, prefix, 2 * sent.length)
         const exe = await exeOf(client)
         for (const request of sent) await checkBothSides(scene.queries, stored, request, server, exe)
         return `${sent.length} × ${method}, ${stored.length} exchanges`
@@ -51,13 +51,13 @@ const checkPairs = async ({ cell }: SuiteContext, scene: Scene): Promise<void> =
   }
 }
 
-const checkKeptConnections = ({ cell, full }: SuiteContext, { queries, python }: Scene): Promise<boolean> =>
+const checkKeptConnections = ({ cell, full }: SuiteContext, scene: Scene): Promise<boolean> =>
   cell('1,000 requests on 50 connections: each once, in order', async () => {
     const prefix = freshPrefix('kept')
     const connections = 50
     const perConnection = full ? 200 : 20
-    const run = await sendOnKeptConnections(python, prefix, connections, perConnection, keptBodyBytes)
-    const stored = await waitForCount(queries, prefix, 2 * connections * perConnection)
+    const run = await sendOnKeptConnections(scene.python, prefix, connections, perConnection, keptBodyBytes)
+    const stored = await waitForCount(scene, prefix, 2 * connections * perConnection)
     const exe = await realpath(checkout.python)
     for (const side of ['client', 'server'] as const) {
       const captured = onSide(stored, side)
@@ -75,8 +75,8 @@ const checkKeptConnections = ({ cell, full }: SuiteContext, { queries, python }:
         )
         const end = `127.0.0.1:${port}`
         for (const { pid, exe: found, local, remote, status, completeness } of own) {
-          const pids = { client: run.clientPid, server: python.program.pid }
-          const ends = side === 'client' ? [end, python.listen] : [python.listen, end]
+          const pids = { client: run.clientPid, server: scene.python.program.pid }
+          const ends = side === 'client' ? [end, scene.python.listen] : [scene.python.listen, end]
           assert.deepEqual([pid, found, local, remote], [pids[side], exe, ...ends])
           assert.deepEqual([status, completeness], [200, 'complete'])
         }
@@ -85,7 +85,7 @@ const checkKeptConnections = ({ cell, full }: SuiteContext, { queries, python }:
     return `${stored.length} exchanges, pid, exe and addresses right`
   })
 
-const checkShortLives = ({ cell, full }: SuiteContext, { queries, python }: Scene): Promise<boolean> =>
+const checkShortLives = ({ cell, full }: SuiteContext, scene: Scene): Promise<boolean> =>
   cell('processes that live for milliseconds are seen', async () => {
     const prefix = freshPrefix('short')
     const count = full ? 500 : 50
@@ -93,10 +93,10 @@ const checkShortLives = ({ cell, full }: SuiteContext, { queries, python }: Scen
     const lifetimesMs: number[] = []
     for (let index = 0; index < count; index += 1) {
       const start = performance.now()
-      sent.push(await send(python, 'curl', { method: 'GET', path: `${prefix}/${index}/1`, body: 1 }))
+      sent.push(await send(scene.python, 'curl', { method: 'GET', path: `${prefix}/${index}/1`, body: 1 }))
       lifetimesMs.push(performance.now() - start)
     }
-    const stored = await waitForCount(queries, prefix, 2 * count)
+    const stored = await waitForCount(scene, prefix, 2 * count)
     const pids = onSide(stored, 'client').map(({ path, pid }) => [path, pid])
     assert.deepEqual(
       new Map(pids.map(([path, pid]) => [path, pid])),
@@ -106,12 +106,12 @@ const checkShortLives = ({ cell, full }: SuiteContext, { queries, python }: Scen
     return `${count} curl processes of about ${median.toFixed(0)} ms`
   })
 
-const checkQueryValues = ({ cell }: SuiteContext, { queries, python }: Scene): Promise<boolean> =>
+const checkQueryValues = ({ cell }: SuiteContext, scene: Scene): Promise<boolean> =>
   cell('query values stay out of events', async () => {
     const prefix = freshPrefix('query')
     const path = `${prefix}/1?token=hunter2&page=3`
-    await send(python, 'curl', { method: 'GET', path, body: 1 })
-    const stored = await waitForCount(queries, prefix, 2)
+    await send(scene.python, 'curl', { method: 'GET', path, body: 1 })
+    const stored = await waitForCount(scene, prefix, 2)
     for (const request of onSide(stored, 'client')) assert.equal(request.query, 'token=&page=')
     const text = JSON.stringify(stored, (_, value) => (typeof value === 'bigint' ? String(value) : value))
     assert.ok(!text.includes('hunter2'), 'the value is in an event')
