@@ -52,9 +52,8 @@ async function run(): Promise<BenchResult> {
         ],
         conditions: {
           events: EVENTS,
-          batch_events: 1000,
-          compression: 'zstd',
-          block_rows: 'as configured by default',
+          processes: 'agent sink with spool, Pulse, embedded engine',
+          configuration: 'defaults: batches of 1000 events in zstd, blocks of up to 20000 rows',
         },
       }
     } finally {

@@ -28,7 +28,7 @@ interface Load {
 }
 
 const nginxConfig = (directory: string, port: number): string => `
-daemon off; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/error.log;
+daemon off; user root; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/error.log;
 events { worker_connections 512; }
 http {
   access_log off; keepalive_requests 1000000000;
@@ -48,7 +48,7 @@ async function startNginx(directory: string, port: number): Promise<ChildProcess
   const config = join(directory, 'nginx.conf')
   writeFileSync(config, nginxConfig(directory, port))
   const child = spawn('nginx', ['-p', directory, '-c', config], { stdio: 'ignore' })
-  await answers(`https://127.0.0.1:${port}/1k`, child)
+  await orStop(child, answers(`https://127.0.0.1:${port}/1k`, child))
   return child
 }
 
@@ -67,6 +67,16 @@ async function answers(url: string, child: ChildProcess): Promise<void> {
   }
 }
 
+/** A child that does not become ready is not left behind. */
+async function orStop(child: ChildProcess, ready: Promise<void>): Promise<void> {
+  try {
+    await ready
+  } catch (error) {
+    await stop(child)
+    throw error
+  }
+}
+
 /** The agent as it is run in earnest: everything parsed, an event for each exchange, events to /dev/null. */
 async function startAgent(directory: string, adminPort: number): Promise<ChildProcess> {
   const config = join(directory, 'agent.yaml')
@@ -81,7 +91,7 @@ async function startAgent(directory: string, adminPort: number): Promise<ChildPr
   const args = [checkout.agent, 'agent', '--config', config]
   const nothing = openSync('/dev/null', 'w')
   const child = spawn(checkout.node, args, { stdio: ['ignore', nothing, log] })
-  await answers(`http://127.0.0.1:${adminPort}/readyz`, child)
+  await orStop(child, answers(`http://127.0.0.1:${adminPort}/readyz`, child))
   return child
 }
 
@@ -103,12 +113,31 @@ async function load(url: string): Promise<Load> {
   return { requestsPerSecond: Number(rate), p99Ms: Number(p99[1]) * scale }
 }
 
+/** Share of the plaintext that the agent could not take, in percent, as its own metrics say. */
+async function lostPercent(adminPort: number): Promise<number> {
+  const { stdout } = await run('curl', ['-sf', `http://127.0.0.1:${adminPort}/metrics`])
+  const sum = (name: string) =>
+    [...stdout.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'))].reduce(
+      (total, match) => total + Number(match[1]),
+      0,
+    )
+  const lost = sum('cleartap_capture_lost_bytes_total')
+  const taken = sum('cleartap_capture_bytes_total')
+  if (taken === 0) throw new Error('the agent captured nothing')
+  return (100 * lost) / (lost + taken)
+}
+
 function middle(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
 }
 
-function figuresOf(size: (typeof SIZES)[number], off: readonly Load[], on: readonly Load[]): Figure[] {
+function figuresOf(
+  size: (typeof SIZES)[number],
+  off: readonly Load[],
+  on: readonly Load[],
+  lost: readonly number[],
+): Figure[] {
   const rate = (loads: readonly Load[]) => middle(loads.map((each) => each.requestsPerSecond))
   const p99 = (loads: readonly Load[]) => middle(loads.map((each) => each.p99Ms))
   const ratios = off.map((each, index) => (on[index]?.requestsPerSecond ?? 0) / each.requestsPerSecond)
@@ -117,6 +146,11 @@ function figuresOf(size: (typeof SIZES)[number], off: readonly Load[], on: reado
     { name: `${size.name}: agent off`, value: Math.round(rate(off)), unit: 'requests/s' },
     { name: `${size.name}: agent on`, value: Math.round(rate(on)), unit: 'requests/s' },
     size.mark === undefined ? ratio : { ...ratio, mark: { value: size.mark, direction: 'at-least' } },
+    {
+      name: `${size.name}: plaintext lost, worst run`,
+      value: Number(Math.max(...lost).toFixed(3)),
+      unit: '%',
+    },
     { name: `${size.name}: p99 off`, value: Number(p99(off).toFixed(2)), unit: 'ms' },
     { name: `${size.name}: p99 on`, value: Number(p99(on).toFixed(2)), unit: 'ms' },
   ]
@@ -129,16 +163,18 @@ async function measure(directory: string, port: number, adminPort: number): Prom
     const url = `https://127.0.0.1:${port}/${size.path}`
     const off: Load[] = []
     const on: Load[] = []
+    const lost: number[] = []
     for (let pair = 0; pair < PAIRS; pair++) {
       off.push(await load(url))
       const agent = await startAgent(directory, adminPort)
       try {
         on.push(await load(url))
+        lost.push(await lostPercent(adminPort))
       } finally {
         await stop(agent)
       }
     }
-    figures.push(...figuresOf(size, off, on))
+    figures.push(...figuresOf(size, off, on, lost))
   }
   return figures
 }

@@ -28,12 +28,12 @@ const showsBody = async (page: Page, row: Locator): Promise<boolean> => {
 }
 
 const openBody = async (page: Page, path: string | undefined): Promise<void> => {
+  const named = path === undefined ? undefined : page.getByText(path, { exact: true })
   const rows = page.locator('tbody tr')
   await rows.first().waitFor({ timeout: patienceMs })
   await page.getByRole('button', { name: /^Pause/ }).click()
-  if (path !== undefined) {
-    const named = rows.filter({ has: page.getByText(path, { exact: true }) }).first()
-    if (await showsBody(page, named)) return
+  if (named !== undefined) {
+    if (await showsBody(page, rows.filter({ has: named }).first())) return
     throw new Error(`the request ${path} has no body that can be laid out`)
   }
   const count = Math.min(maxTries, await rows.count())

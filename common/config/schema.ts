@@ -233,7 +233,7 @@ export const pulseConfigSchema = z.strictObject({
         .min(KIB)
         .default(16 * MIB)
         .describe('Largest payload of a batch inflated.'),
-      max_inflight_batches: z.int().min(1).max(1000).default(16).describe('Credit of one stream.'),
+      max_inflight_batches: z.int().min(1).max(1000).default(48).describe('Credit of one stream.'),
     })
     .prefault({})
     .describe('Limits of the ingest service.'),

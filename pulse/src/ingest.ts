@@ -32,6 +32,8 @@ export interface IngestOptions {
 
 const MAX_HOLES = 10_000
 const DRAIN_SECONDS = 5n
+/** What a stream may have under way, however small its batches. */
+const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024
 
 export class IngestService implements IngestServiceImplementation {
   readonly #options: IngestOptions
@@ -186,7 +188,9 @@ export class IngestService implements IngestServiceImplementation {
     const { maxInflightBatches, maxBatchBytes } = this.#options
     return {
       maxInflightBatches,
-      maxInflightBytes: BigInt(maxInflightBatches * maxBatchBytes),
+      maxInflightBytes: BigInt(
+        Math.min(maxInflightBatches * maxBatchBytes, Math.max(MAX_INFLIGHT_BYTES, maxBatchBytes)),
+      ),
       minInterval: { seconds: 0n, nanos: 0 },
     }
   }

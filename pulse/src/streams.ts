@@ -226,7 +226,7 @@ export interface Ending {
 }
 
 /**
- * Looks for what a crash may have left: blocks commit one after the other, so only rows after the last
+ * Looks for what a crash may have left: blocks are recorded one after the other, so only rows after the last
  * recorded block can lack their record, and a table has all rows of a batch or none.
  */
 export async function findEnding(clickhouse: ClickHouse, database: string): Promise<Ending> {

@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createChannel, createClient } from 'nice-grpc'
 import { pino } from 'pino'
 import type { EventBatch, IngestServiceClient } from '../../gen/cleartap/pulse/v1/ingest.js'
 import { IngestServiceDefinition } from '../../gen/cleartap/pulse/v1/ingest.js'
 import { ClickHouse } from './clickhouse/client.js'
-import { EmbeddedEngine } from './clickhouse/embedded/engine.js'
+import { EmbeddedEngine, spoolPrefix } from './clickhouse/embedded/engine.js'
 import { type Fault, FaultProxy } from './clickhouse/fault-proxy.fixture.js'
 import {
   batchOf,
@@ -85,7 +86,7 @@ describe('write once, at every point between insert and record', () => {
         'listen: 127.0.0.1:0',
         'admin: {listen: "127.0.0.1:0"}',
         `clickhouse: {url: "${url}", database: once}`,
-        'ingest: {max_block_age_ms: 5}',
+        'ingest: {max_block_age_ms: 5, max_block_rows: 5}',
         'log: {level: error}',
       ].join('\n'),
     )
@@ -137,6 +138,39 @@ describe('write once, at every point between insert and record', () => {
     }
   }
 
+  it('Pulse killed with rows of two blocks in and neither recorded', async function () {
+    this.timeout(30_000)
+    const key = newStreamKey()
+    const batches = [1n, 2n, 3n, 4n, 5n, 6n].map(mixedBatch)
+    const first = await start()
+    let second: PulseProcess | undefined
+    try {
+      const agent = openAgentStream(first.client, helloOf(key))
+      await agent.next()
+      proxy.next('.ingest_batches (', {
+        kind: 'dropBefore',
+        act: async () => {
+          while ((await count('requests', key.streamId)) < 6) await sleep(10)
+          await first.kill()
+        },
+      })
+      for (const batch of batches) agent.batch(batch)
+      await assert.rejects(() => agent.ackedThrough(6n))
+      assert.equal(await count('ingest_batches', key.streamId), 0)
+      assert.ok((await count('requests', key.streamId)) >= 6)
+      second = await start()
+      const again = openAgentStream(second.client, helloOf(key))
+      for (const batch of batches) again.batch(batch)
+      await again.ackedThrough(6n)
+      await again.leave()
+    } finally {
+      await first.kill()
+      await second?.kill()
+    }
+    assert.equal(await count('requests', key.streamId), 18)
+    assert.equal(await count('connections', key.streamId), 12)
+  })
+
   it('an answer lost or refused at every table, Pulse living on', async function () {
     this.timeout(30_000)
     const key = newStreamKey()
@@ -167,6 +201,41 @@ describe('write once, at every point between insert and record', () => {
     } finally {
       await pulse.kill()
     }
+  })
+})
+
+describe('write once, Pulse killed with its own engine', () => {
+  it('comes up again with everything that it acknowledged', async function () {
+    this.timeout(60_000)
+    const directory = await mkdtemp(join(tmpdir(), 'cleartap-killed-'))
+    const config = join(directory, 'pulse.yaml')
+    const lines = [
+      `data_dir: ${join(directory, 'pulse')}`,
+      'listen: 127.0.0.1:0',
+      'admin: {listen: "127.0.0.1:0"}',
+    ]
+    await writeFile(config, [...lines, 'log: {level: error}'].join('\n'))
+    const key = newStreamKey()
+    let pulse: PulseProcess | undefined
+    try {
+      for (let start = 0n; start < 3n; start += 1n) {
+        pulse = await startPulseProcess(config)
+        const agent = openAgentStream(pulse.client, helloOf(key))
+        const welcome = await agent.next()
+        assert.equal(welcome.$case === 'welcome' && welcome.value.committedThrough, start * 10n)
+        for (let sequence = start * 10n + 1n; sequence <= start * 10n + 10n; sequence += 1n) {
+          agent.batch(mixedBatch(sequence))
+        }
+        await agent.ackedThrough(start * 10n + 10n)
+        await pulse.kill()
+        await assert.rejects(() => agent.next())
+      }
+    } finally {
+      await pulse?.kill()
+      await rm(directory, { recursive: true, force: true, maxRetries: 10 })
+    }
+    const prefix = spoolPrefix(join(directory, 'pulse', 'clickhouse'))
+    while ((await readdir('/dev/shm')).some((name) => name.startsWith(prefix))) await sleep(20)
   })
 })
 

@@ -1,6 +1,7 @@
 /**
  * Commits blocks: rows, then the record that they are stored, then the batches' onCommit.
- * One block at a time, in order, so that the order of ingested_at is the order of commit.
+ * Rows of a few blocks go in side by side; records follow in order, one by one, so that the order of ingested_at
+ * is the order of commit and only rows after the last record can lack theirs.
  * While ClickHouse is down the same bytes are tried again and again, and room() makes streams wait.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -29,7 +30,9 @@ export interface WriterOptions {
   readonly onRetry: (error: StatementError) => void
 }
 
-/** Blocks that wait behind the one in flight before room() makes streams wait. */
+/** Blocks whose rows go in at one time. */
+const MAX_INSERTING_BLOCKS = 2
+/** Blocks that wait behind those before room() makes streams wait. */
 const MAX_WAITING_BLOCKS = 1
 const FIRST_RETRY_MS = 50
 const LAST_RETRY_MS = 5_000
@@ -46,7 +49,10 @@ export class BlockWriter {
   #open: Block | undefined
   #ageTimer: NodeJS.Timeout | undefined
   #lastMicros: bigint
-  #running: Promise<void> | undefined
+  /** Blocks between the start of their insert and their commit. */
+  readonly #inserting = new Set<Block>()
+  /** Resolves when the latest of them is committed, or the writer was stopped. */
+  #latest: Promise<void> = Promise.resolve()
   #failingSinceMs: number | undefined
   #retries = 0
 
@@ -62,7 +68,10 @@ export class BlockWriter {
 
   /** Bytes of rows that are not committed yet. */
   get pendingBytes(): number {
-    return [...this.#sealed, ...(this.#open ? [this.#open] : [])].reduce((sum, block) => sum + block.bytes, 0)
+    return [...this.#inserting, ...this.#sealed, ...(this.#open ? [this.#open] : [])].reduce(
+      (sum, block) => sum + block.bytes,
+      0,
+    )
   }
 
   /** Resolves when a batch may be added; rejects with the signal's reason when that is aborted first. */
@@ -92,15 +101,15 @@ export class BlockWriter {
   added(batch: BlockBatch): void {
     const block = this.block()
     block.batches.push(batch)
-    const share = this.#share(block)
-    if (share >= 1 || (share >= IDLE_SEAL_SHARE && this.#running === undefined)) this.#seal()
+    if (this.#share(block) >= 1) this.#seal()
+    else this.#sealIfIdle()
   }
 
   /** Commits what was added, as long as ClickHouse answers within graceMs. The rest was never acknowledged. */
   async close(graceMs: number): Promise<void> {
     this.#seal()
     const timer = setTimeout(() => this.#stop.abort(), graceMs)
-    await this.#running
+    while (this.#inserting.size > 0 && !this.#stop.signal.aborted) await this.#latest
     clearTimeout(timer)
     this.#stop.abort()
   }
@@ -125,43 +134,61 @@ export class BlockWriter {
     if (block === undefined || block.batches.length === 0) return
     this.#open = undefined
     this.#sealed.push(block)
-    this.#running ??= this.#commitAll().finally(() => {
-      this.#running = undefined
-    })
+    this.#startNext()
   }
 
-  async #commitAll(): Promise<void> {
-    for (let block = this.#sealed[0]; block !== undefined; block = this.#sealed[0]) {
-      const startedAt = performance.now()
-      const retriesBefore = this.#retries
-      if (!(await this.#commit(block))) return
-      this.#sealed.shift()
-      this.#options.onBlock(block, performance.now() - startedAt)
-      for (const batch of block.batches) batch.onCommit()
-      // After a retry the first attempt may still hold the bytes.
-      if (retriesBefore === this.#retries) this.#reuse(block.rows)
-      for (const wake of this.#waiting) wake()
-      const open = this.#open
-      if (this.#sealed.length === 0 && open !== undefined && this.#share(open) >= IDLE_SEAL_SHARE)
-        this.#seal()
+  #sealIfIdle(): void {
+    const block = this.#open
+    const isFree = this.#inserting.size < MAX_INSERTING_BLOCKS && this.#sealed.length === 0
+    if (isFree && block !== undefined && this.#share(block) >= IDLE_SEAL_SHARE) this.#seal()
+  }
+
+  #startNext(): void {
+    while (this.#inserting.size < MAX_INSERTING_BLOCKS) {
+      const block = this.#sealed.shift()
+      if (block === undefined) return
+      this.#inserting.add(block)
+      this.#latest = this.#commit(block, this.#latest)
     }
   }
 
+  /** Inserts the block's rows, waits for its predecessor, then records it. */
+  async #commit(block: Block, predecessor: Promise<void>): Promise<void> {
+    const startedAt = performance.now()
+    const retriesBefore = this.#retries
+    const areRowsIn = await this.#insertBlock(block)
+    await predecessor
+    if (!areRowsIn || !(await this.#insertRecord(block))) return
+    this.#inserting.delete(block)
+    this.#options.onBlock(block, performance.now() - startedAt)
+    for (const batch of block.batches) batch.onCommit()
+    // After a retry the first attempt may still hold the bytes.
+    if (retriesBefore === this.#retries) this.#reuse(block.rows)
+    this.#startNext()
+    this.#sealIfIdle()
+    for (const wake of this.#waiting) wake()
+  }
+
   #reuse({ requests, connections }: BlockRows): void {
-    if (this.#spare.length > MAX_WAITING_BLOCKS + 1) return
+    if (this.#spare.length > MAX_INSERTING_BLOCKS + MAX_WAITING_BLOCKS) return
     requests.clear()
     connections.clear()
     this.#spare.push({ requests, connections })
   }
 
-  /** False if the writer was stopped before the block was in. */
-  async #commit(block: Block): Promise<boolean> {
+  /** False if the writer was stopped before the rows were in. */
+  async #insertBlock(block: Block): Promise<boolean> {
     const { requests, connections } = block.rows
-    const tables = [
+    const done = await Promise.all([
       this.#insertRows(block, 'requests', columnNames(requestColumns), requests),
       this.#insertRows(block, 'connections', columnNames(connectionColumns), connections),
-    ]
-    if ((await Promise.all(tables)).includes(false)) return false
+    ])
+    return !done.includes(false)
+  }
+
+  /** False if the writer was stopped before. */
+  async #insertRecord(block: Block): Promise<boolean> {
+    if (this.#stop.signal.aborted) return false
     return await this.#insertRows(block, 'ingest_batches', ingestBatchColumns.join(', '), this.#record(block))
   }
 

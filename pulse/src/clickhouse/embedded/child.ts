@@ -2,6 +2,7 @@
  * The engine's own process: chDB can abort or hang its host, so its host is this and nothing else.
  * Started by engine.ts with an IPC channel; ends when the channel closes.
  */
+import { rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import { drainPending, Session } from 'chdb'
 import { HttpInterface } from './http-interface.js'
@@ -19,6 +20,7 @@ interface Engine {
 }
 
 let engine: Engine | undefined
+let spoolDir: string | undefined
 
 process.on('message', (message: ParentMessage) => {
   switch (message.kind) {
@@ -30,10 +32,14 @@ process.on('message', (message: ParentMessage) => {
 })
 // A parent that is gone waits for no answer, and what was acknowledged is on disk: a kill is the safe end,
 // because exiting with a statement in flight can hang in the engine.
-process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
+process.on('disconnect', () => {
+  if (spoolDir !== undefined) rmSync(spoolDir, { recursive: true, force: true })
+  process.kill(process.pid, 'SIGKILL')
+})
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
 
 async function start(message: StartMessage): Promise<void> {
+  spoolDir = message.spoolDir
   try {
     const session = new Session(message.dataDir)
     await session.queryAsync('SELECT 1')

@@ -138,12 +138,12 @@ export class HttpInterface {
     if (statement.kind === 'refused') throw new EngineError(statement.code, statement.reason)
     if (statement.kind === 'rows') {
       if (inUrl === null) throw new EngineError(497, 'rows inside a statement are not allowed')
-      const spooled = await spoolBody(request, this.#options.spoolDir, this.#options.maxInsertBytes)
-      const sql = `${statement.beforeRows} FROM INFILE '${spooled.path}' ${statement.afterRows}`
+      const path = await spoolBody(request, this.#options.spoolDir, this.#options.maxInsertBytes)
+      const sql = `${statement.beforeRows} FROM INFILE '${path}' ${statement.afterRows}`
       try {
         return await this.#execute(request, response, parameters, { sql, readsOnly: false, tag })
       } finally {
-        await rm(spooled.path, { force: true })
+        await rm(path, { force: true })
       }
     }
     if (inUrl !== null && (await readBodyText(request, MAX_STATEMENT_BYTES)) !== '') {

@@ -1,11 +1,9 @@
 /** The body of an insert on its way to the engine: a file with a random name that lives as long as the insert. */
 import { randomUUID } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
-import { Transform } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 
 /** The body, inflated, is larger than allowed. */
@@ -15,50 +13,45 @@ export class BodyTooLargeError extends Error {
   }
 }
 
-export interface SpoolFile {
-  readonly path: string
-  readonly bytes: number
-}
-
-/** Writes the body to a new file below `directory`. On failure nothing is left and it throws. */
+/** Writes the body to a new file below `directory` and returns its path. On failure nothing is left and it throws. */
 export async function spoolBody(
   request: IncomingMessage,
   directory: string,
   maxBytes: number,
-): Promise<SpoolFile> {
+): Promise<string> {
   const path = join(directory, `${randomUUID()}.rows`)
-  const count = countBytes(maxBytes)
+  const file = openSync(path, 'wx', 0o600)
   try {
-    const file = createWriteStream(path, { flags: 'wx', mode: 0o600 })
-    if (request.headers['content-encoding'] === 'gzip') {
-      await pipeline(request, createGunzip(), count.stream, file)
-    } else await pipeline(request, count.stream, file)
+    // Written at once: the file lies in memory, where a thread's round trip costs more than the copy.
+    for await (const part of limitedParts(request, maxBytes)) writeAll(file, part)
+    return path
   } catch (error) {
     await rm(path, { force: true })
     throw error
+  } finally {
+    closeSync(file)
   }
-  return { path, bytes: count.bytes() }
 }
 
 /** The body as text, inflated; for statements. Throws BodyTooLargeError. */
 export async function readBodyText(request: IncomingMessage, maxBytes: number): Promise<string> {
-  const count = countBytes(maxBytes)
-  const chunks: Buffer[] = []
-  const source = request.headers['content-encoding'] === 'gzip' ? request.pipe(createGunzip()) : request
-  await pipeline(source, count.stream, async (parts: AsyncIterable<Buffer>) => {
-    for await (const part of parts) chunks.push(part)
-  })
-  return Buffer.concat(chunks).toString('utf8')
+  const parts: Buffer[] = []
+  for await (const part of limitedParts(request, maxBytes)) parts.push(part)
+  return Buffer.concat(parts).toString('utf8')
 }
 
-function countBytes(maxBytes: number): { stream: Transform; bytes: () => number } {
+async function* limitedParts(request: IncomingMessage, maxBytes: number): AsyncGenerator<Buffer, void> {
+  const isGzip = request.headers['content-encoding'] === 'gzip'
+  const source: AsyncIterable<Buffer> = isGzip ? request.pipe(createGunzip()) : request
   let bytes = 0
-  const stream = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      bytes += chunk.length
-      if (bytes > maxBytes) done(new BodyTooLargeError(maxBytes))
-      else done(null, chunk)
-    },
-  })
-  return { stream, bytes: () => bytes }
+  for await (const part of source) {
+    bytes += part.length
+    if (bytes > maxBytes) throw new BodyTooLargeError(maxBytes)
+    yield part
+  }
+}
+
+function writeAll(file: number, part: Buffer): void {
+  let at = 0
+  while (at < part.length) at += writeSync(file, part, at)
 }
