@@ -80,6 +80,6 @@ const main = async (argv: readonly string[]): Promise<number> => {
 try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {
-  say(`demo failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+  say(`demo failed: ${error instanceof Error ? error.message : String(error)}`)
   process.exitCode = 1
 }
