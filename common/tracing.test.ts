@@ -1,13 +1,6 @@
 import assert from 'node:assert/strict'
 import { context, trace } from '@opentelemetry/api'
-import {
-  contextOf,
-  fromTraceparent,
-  isTraced,
-  spanned,
-  startSpan,
-  traceparentOf,
-} from './tracing.js'
+import { contextOf, fromTraceparent, isTraced, spanned, startSpan, traceparentOf } from './tracing.js'
 
 const header = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 

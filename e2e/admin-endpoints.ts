@@ -18,7 +18,8 @@ export const askAdmin = async (address: string, path: string, host = address): P
   return { status: response.statusCode, body: await text(response) }
 }
 
-const sample = /^([a-zA-Z_:][\w:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\]|\\.)*",?)*\})? (-?[\d.e+-]+|NaN|[+-]?Inf)$/
+/** Letter case of NaN is free: prom-client writes Nan. */
+const sample = /^([a-zA-Z_:][\w:]*)(\{(?:[a-zA-Z_]\w*="(?:[^"\\]|\\.)*",?)*\})? (-?[\d.e+-]+|NaN|[+-]?Inf)$/i
 
 /** Values by name and labels, as the text format has them. Throws at a line that is none. */
 export const parseMetrics = (body: string): ReadonlyMap<string, number> => {
