@@ -99,6 +99,7 @@ struct transfer {
 	u64 buffer;
 	u64 bytes;
 	u64 start_ns;
+	u64 time_ns; /* when the bytes were handed over */
 	u64 pid_tgid;
 	u32 direction;
 };
@@ -206,7 +207,7 @@ static long emit_chunk(u32 index, struct transfer *transfer)
 		.kind = RECORD_DATA,
 		.direction = transfer->direction & 1,
 		.length = n,
-		.time_ns = bpf_ktime_get_boot_ns(),
+		.time_ns = transfer->time_ns,
 		.stream_id = stream->id,
 		.offset = flow->offset,
 		.start_ns = transfer->start_ns,

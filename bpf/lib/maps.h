@@ -35,6 +35,7 @@ struct call {
 	u64 out; /* where the count is written, 0: it is the result */
 	u64 stack;
 	u64 cookie;        /* of the attachment */
+	u64 entered_ns;    /* of a write: its bytes are under way from here on */
 	u64 socket_cookie; /* last socket used within the call, 0: none */
 	u32 nested;        /* same object and buffer as the call around it */
 	u32 ambiguous;

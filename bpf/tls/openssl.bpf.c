@@ -58,6 +58,7 @@ static __always_inline int enter_call(struct pt_regs *ctx)
 	call->out = source == COUNT_OUT4 ? fourth : source == COUNT_OUT5 ? fifth : 0;
 	call->stack = PT_REGS_SP(ctx);
 	call->cookie = cookie;
+	call->entered_ns = cookie & 1 ? bpf_ktime_get_boot_ns() : 0;
 	call->socket_cookie = 0;
 	call->ambiguous = 0;
 	call->nested = 0;
@@ -143,6 +144,7 @@ static __always_inline int leave_call(struct pt_regs *ctx)
 	transfer.stream = stream;
 	transfer.buffer = call->buffer;
 	transfer.direction = call->cookie & 1;
+	transfer.time_ns = transfer.direction ? call->entered_ns : bpf_ktime_get_boot_ns();
 	emit_data(&transfer);
 	return 0;
 }

@@ -52,7 +52,7 @@ const checkPairs = async ({ cell }: SuiteContext, scene: Scene): Promise<void> =
 }
 
 const checkKeptConnections = ({ cell, full }: SuiteContext, scene: Scene): Promise<boolean> =>
-  cell('1,000 requests on 50 connections: each once, in order', async () => {
+  cell(`${full ? '10,000' : '1,000'} requests on 50 connections: each once, in order`, async () => {
     const prefix = freshPrefix('kept')
     const connections = 50
     const perConnection = full ? 200 : 20

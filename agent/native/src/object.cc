@@ -3,6 +3,7 @@
 
 #include <bpf/btf.h>
 #include <linux/bpf.h>
+#include <signal.h>
 #include <sys/syscall.h>
 
 #include <cstdarg>
@@ -46,6 +47,23 @@ class LogCollector {
   std::string text_;
 };
 
+// The verifier gives up with EAGAIN when a signal is pending for the loading thread (kernel/bpf/verifier.c,
+// do_check); libbpf tries five times, which is not enough beside a profiler or a chatty parent.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 // The kernel's union for BPF_LINK_CREATE of uprobe links; headers of the distribution may be older than the kernel.
 struct UprobeLinkAttr {
   uint32_t programFd, target, attachType, flags;
@@ -80,6 +98,7 @@ void setConstant(bpf_object* object, const std::string& name, uint64_t value) {
 
 LoadedObject::LoadedObject(const LoadOptions& options) {
   LogCollector log;
+  SignalsBlocked quiet;
   object_.reset(bpf_object__open_file(options.path.c_str(), nullptr));
   if (!object_) throw Failure(withErrno("opening " + options.path, errno) + "\n" + log.text());
   for (const auto& [name, value] : options.constants) setConstant(object_.get(), name, value);
@@ -203,6 +222,7 @@ bool kernelHasUprobeLink(int attachType) {
       {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 0},
       {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
   };
+  SignalsBlocked quiet;
   bpf_prog_load_opts settings{};
   settings.sz = sizeof settings;
   settings.expected_attach_type = static_cast<bpf_attach_type>(attachType);

@@ -29,6 +29,7 @@ export interface DataEvent {
   /** The TLS object's life: from first use to SSL_free, SSL_clear or exit. */
   readonly streamId: bigint
   readonly direction: FlowDirection
+  /** When the bytes were handed over: the return of a read, the entry of a write. */
   readonly timeNs: bigint
   /** Rises by one with each record of this stream and direction, lost ones included. */
   readonly sequence: number

@@ -24,6 +24,11 @@ describe('quantities', () => {
       '20KiB',
       '17MiB',
     ])
-    assert.deepEqual([400_000n, 18_000_000n, 2_500_000_000n].map(formatDurationNs), ['0.4ms', '18ms', '2.5s'])
+    assert.deepEqual([43_210n, 1_400_000n, 18_000_000n, 2_500_000_000n].map(formatDurationNs), [
+      '43µs',
+      '1.4ms',
+      '18ms',
+      '2.5s',
+    ])
   })
 })

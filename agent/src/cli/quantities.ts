@@ -37,6 +37,7 @@ export function formatBytes(bytes: number): string {
 /** Such as "0.4ms", "18ms", "2.5s". */
 export function formatDurationNs(ns: bigint): string {
   const ms = Number(ns) / 1e6
+  if (ms < 0.95) return `${Math.round(ms * 1000)}µs`
   if (ms < 10) return `${ms.toFixed(1)}ms`
   return ms < 1000 ? `${Math.round(ms)}ms` : `${(ms / 1000).toFixed(1)}s`
 }

@@ -7,6 +7,8 @@ import { formatText } from './text-line.js'
 
 /** Bytes waiting for a slow reader; more lines are dropped and counted. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024
+/** Characters written at once: a write of its own for each line costs more than making the line. */
+const CHUNK_CHARACTERS = 64 * 1024
 
 export interface StdoutSinkOptions {
   readonly format: 'text' | 'json'
@@ -26,6 +28,9 @@ export interface StdoutSinkStats {
  */
 export class StdoutSink implements EventSink {
   readonly #options: StdoutSinkOptions
+  /** Lines of this turn of the event loop. */
+  #lines = ''
+  #isFlushDue = false
   #written = 0
   #dropped = 0
 
@@ -42,7 +47,12 @@ export class StdoutSink implements EventSink {
       return
     }
     this.#written++
-    this.#options.output.write(`${line}\n`)
+    this.#lines += `${line}\n`
+    if (this.#lines.length >= CHUNK_CHARACTERS) this.#flush()
+    else if (!this.#isFlushDue) {
+      this.#isFlushDue = true
+      setImmediate(() => this.#flush())
+    }
   }
 
   stats(): StdoutSinkStats {
@@ -51,14 +61,31 @@ export class StdoutSink implements EventSink {
 
   async close(graceMs: number): Promise<void> {
     const { output } = this.#options
+    this.#flush()
     if (output.writableLength === 0 || output.destroyed) return
     const written = new Promise<void>((resolve) => {
       output.write('', () => resolve())
     })
     await Promise.race([written, delay(graceMs, undefined, { ref: false })])
   }
+
+  #flush(): void {
+    this.#isFlushDue = false
+    if (this.#lines === '') return
+    const lines = this.#lines
+    this.#lines = ''
+    this.#options.output.write(lines)
+  }
 }
 
-function formatJson(record: EventRecord): string {
-  return JSON.stringify({ event: Event.toJSON(record.event), process: Process.toJSON(record.process) })
+/** A process is one message for all its events. */
+const processJson = new WeakMap<Process, string>()
+
+function formatJson({ event, process }: EventRecord): string {
+  let processText = processJson.get(process)
+  if (processText === undefined) {
+    processText = JSON.stringify(Process.toJSON(process))
+    processJson.set(process, processText)
+  }
+  return `{"event":${JSON.stringify(Event.toJSON(event))},"process":${processText}}`
 }

@@ -73,7 +73,8 @@ export class KeptBody {
     } else {
       if (!this.#hold(piece.length)) return false
       this.#closeBlock()
-      this.#chunks.push(new Uint8Array(piece))
+      // From the pool where small: an ArrayBuffer of its own costs more than the copy.
+      this.#chunks.push(Buffer.from(piece))
     }
     this.#keptBytes += piece.length
     return true
