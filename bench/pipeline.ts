@@ -56,7 +56,7 @@ const stages = (maker: EventMaker, spool: Spool): Readonly<Record<string, Stage>
     'records to compressed batches': batches((records) => makeBatch(records, [])),
     'records to batches in the spool': batches((records) => {
       const batch = makeBatch(records, [])
-      spool.append((sequence) => ({ ...batch, sequence: BigInt(sequence) }))
+      spool.append((sequence) => ({ ...batch, sequence: BigInt(sequence), traceparent: '' }))
     }),
   }
 }

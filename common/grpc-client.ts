@@ -6,6 +6,7 @@ import {
   createClientFactory,
 } from 'nice-grpc'
 import { errorDetailsMiddleware } from './grpc-error.js'
+import { clientTracing } from './grpc-tracing.js'
 
 const MIB = 1024 * 1024
 
@@ -35,10 +36,10 @@ export function connect(address: string, options: ConnectOptions = {}): Channel 
   })
 }
 
-/** A client of one service whose errors keep their details for detailsOf(). */
+/** A client of one service whose errors keep their details for detailsOf(); calls are traced. */
 export function createRpcClient<Service extends CompatServiceDefinition>(
   definition: Service,
   channel: Channel,
 ): Client<Service> {
-  return createClientFactory().use(errorDetailsMiddleware).create(definition, channel)
+  return createClientFactory().use(errorDetailsMiddleware).use(clientTracing).create(definition, channel)
 }

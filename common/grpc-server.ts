@@ -7,6 +7,7 @@ import { loadDescriptors } from './descriptors.js'
 import { RpcError, rpcError, statusDetailsKey } from './grpc-error.js'
 import { HealthService } from './grpc-health.js'
 import { createReflectionService } from './grpc-reflection.js'
+import { serverTracing } from './grpc-tracing.js'
 import { withServerWindow } from './grpc-window.js'
 import { formatAddress, parseLoopbackAddress } from './listen-address.js'
 import type { Logger } from './log.js'
@@ -44,9 +45,9 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   // What the library would print on standard error by itself comes back as errors anyway.
   setLogVerbosity(logVerbosity.NONE)
   const health = new HealthService(options.services)
-  const server = createServer(channelOptions(options.maxMessageBytes ?? 4 * MIB + 64 * KIB)).use(
-    errorMiddleware(logger),
-  )
+  const server = createServer(channelOptions(options.maxMessageBytes ?? 4 * MIB + 64 * KIB))
+    .use(errorMiddleware(logger))
+    .use(serverTracing)
   options.register(server)
   addStandardServices(server, health, options.services)
   const boundPort = await bind(server, formatAddress({ host, port }), windowBytes)

@@ -132,6 +132,7 @@ const toBatch = (sequence: bigint, processes: Process[], events: Event[]): Event
     compression: Compression.COMPRESSION_NONE,
     payload,
     gaps: [],
+    traceparent: '',
   }
 }
 

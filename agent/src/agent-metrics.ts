@@ -1,4 +1,5 @@
 /** What /metrics says of the service. */
+import type { ConfigClient } from './config-client.js'
 import type { Metrics } from './metrics.js'
 import type { Observation } from './observe.js'
 import type { HttpCapture } from './plugins/index.js'
@@ -21,6 +22,16 @@ export function exportMetrics(metrics: Metrics, { observation, http, sink, store
   if (store !== undefined) exportStore(metrics, store)
 }
 
+/** Which configuration runs, and whether the control plane is there to change it. */
+export function exportConfigClient(metrics: Metrics, client: ConfigClient): void {
+  metrics.gauge('cleartap_config_version', 'Revision that runs; 0: the file.', () => {
+    return Number(client.running.version)
+  })
+  metrics.gauge('cleartap_controlplane_connected', '1 while the control plane is connected.', () => {
+    return client.connected ? 1 : 0
+  })
+}
+
 function exportCapture(metrics: Metrics, observation: Observation): void {
   const stats = () => observation.capture()
   metrics.total('cleartap_capture_events_total', 'Events from the kernel.', () => stats().events)
@@ -33,6 +44,9 @@ function exportCapture(metrics: Metrics, observation: Observation): void {
   })
   metrics.gauge('cleartap_libraries', 'TLS libraries probed.', () => stats().libraries)
   metrics.gauge('cleartap_probes', 'Instructions probed.', () => stats().probes)
+  metrics.gauges('cleartap_library_probes', 'Instructions probed, by TLS library.', 'library', () => {
+    return stats().probesByLibrary
+  })
   metrics.total('cleartap_attach_failures_total', 'Libraries that could not be probed.', () => {
     return stats().attachFailures
   })
@@ -119,6 +133,9 @@ function exportPulse(metrics: Metrics, sink: Extract<ConfiguredSink, { type: 'pu
   metrics.gauge('cleartap_events_queued', 'Events waiting for a batch.', () => stats().queuedEvents)
   metrics.gauge('cleartap_spool_bytes', 'Bytes of the spool on disk, whole segments.', () => {
     return stats().spool.bytes
+  })
+  metrics.gauge('cleartap_export_lag_seconds', 'Age of the oldest event that Pulse has not stored.', () => {
+    return sink.sink.exportLagSeconds()
   })
   metrics.gauge('cleartap_spool_segments', 'Files of the spool.', () => stats().spool.segments)
   metrics.gauge('cleartap_pulse_connected', '1 while Pulse takes events.', () => (stats().connected ? 1 : 0))

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { arch, hostname, release } from 'node:os'
 import { join } from 'node:path'
+import type { Registry } from 'prom-client'
 import { UUID } from 'uuidv7'
 import { startAdminServer } from '../../common/admin-server.js'
 import type { AgentConfig, CaptureConfig } from '../../common/config/schema.js'
@@ -10,7 +11,7 @@ import type { Logger } from '../../common/log.js'
 import { readSecret } from '../../common/secret.js'
 import { version } from '../../common/version.js'
 import { loadAgentId } from './agent-id.js'
-import { type AgentParts, exportMetrics } from './agent-metrics.js'
+import { type AgentParts, exportConfigClient, exportMetrics } from './agent-metrics.js'
 import { agentReport } from './agent-report.js'
 import { type AgentDescription, ConfigClient } from './config-client.js'
 import { EventMaker } from './exchange/to-event.js'
@@ -39,6 +40,7 @@ export interface Agent {
   readonly admin: string
   /** UUIDv7. */
   readonly agentId: string
+  readonly registry: Registry
 }
 
 /**
@@ -60,12 +62,12 @@ export async function startAgent(dependencies: AgentDependencies): Promise<Agent
   lifecycle.add('admin endpoints', () => admin.stop())
   const parts = await startParts(dependencies, agentId)
   exportMetrics(metrics, parts)
-  await startConfigClient(dependencies, agentId, parts)
+  await startConfigClient(dependencies, agentId, parts, metrics)
   notReady = undefined
   lifecycle.add('readiness', () => {
     notReady = 'stopping'
   })
-  return { admin: admin.address, agentId: UUID.ofInner(agentId).toString() }
+  return { admin: admin.address, agentId: UUID.ofInner(agentId).toString(), registry: metrics.registry }
 }
 
 async function startParts(dependencies: AgentDependencies, agentId: Uint8Array): Promise<AgentParts> {
@@ -95,6 +97,7 @@ async function startConfigClient(
   { config, logger, lifecycle }: AgentDependencies,
   agentId: Uint8Array,
   parts: AgentParts,
+  metrics: Metrics,
 ): Promise<void> {
   if (config.control_plane === undefined) return
   const client = await ConfigClient.start({
@@ -108,6 +111,7 @@ async function startConfigClient(
     report: () => agentReport(parts),
     logger: logger.child({ part: 'config' }),
   })
+  exportConfigClient(metrics, client)
   lifecycle.add('control plane', () => client.close())
 }
 

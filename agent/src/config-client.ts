@@ -3,6 +3,7 @@ import type { Channel } from 'nice-grpc'
 import { connect, createRpcClient } from '../../common/grpc-client.js'
 import type { Logger } from '../../common/log.js'
 import { Outbox } from '../../common/outbox.js'
+import { describe, SpanKind, spanned } from '../../common/tracing.js'
 import {
   type CaptureStats,
   type ConfigPush,
@@ -227,7 +228,12 @@ export class ConfigClient {
   }
 
   async #takePush(session: Session, push: ConfigPush): Promise<void> {
-    const outcome = await this.#revisions.take(push)
+    const facts = { 'cleartap.config_version': Number(push.config?.version ?? 0n) }
+    const outcome = await spanned('agent config push', { kind: SpanKind.CONSUMER, facts }, async (span) => {
+      const taken = await this.#revisions.take(push)
+      describe(span, { 'cleartap.outcome': taken.kind, 'cleartap.bytes': push.content.length })
+      return taken
+    })
     const isApplied = outcome.kind === 'applied'
     const value = {
       nonce: push.nonce,

@@ -44,6 +44,20 @@ export class Metrics {
     })
   }
 
+  /** Values as of now, one for each value of a label. */
+  gauges(name: string, help: string, label: string, read: () => Labelled): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        for (const [value, now] of Object.entries(read())) this.set({ [label]: value }, now)
+      },
+    })
+  }
+
   /** A value as of now. */
   gauge(name: string, help: string, read: () => number): void {
     new Gauge({

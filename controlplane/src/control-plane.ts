@@ -1,4 +1,5 @@
 /** The control plane, wired. */
+import { connectivityState } from '@grpc/grpc-js'
 import type { Registry } from 'prom-client'
 import type { ControlplaneConfig } from '../../common/config/schema.js'
 import { connect, createRpcClient } from '../../common/grpc-client.js'
@@ -63,7 +64,10 @@ async function start(options: ControlPlaneOptions, lifecycle: Lifecycle): Promis
   lifecycle.add('signer', () => signer.close())
   const channel = connect(config.pulse.address)
   lifecycle.add('pulse', () => channel.close())
-  const metrics = createMetrics(() => sessions.size)
+  const metrics = createMetrics({
+    openSessions: () => sessions.size,
+    isPulseFailing: () => channel.getConnectivityState(false) === connectivityState.TRANSIENT_FAILURE,
+  })
   const sessions = await Sessions.create({
     store,
     log: logger,

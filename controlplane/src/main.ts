@@ -42,11 +42,13 @@ async function main(file: string | undefined): Promise<number> {
 
 /** Resolves when a signal asks to stop. */
 async function run(config: ControlplaneConfig, logger: Logger, lifecycle: Lifecycle): Promise<void> {
-  lifecycle.add('telemetry', await startTelemetry('controlplane', process.env))
+  const telemetry = await startTelemetry('controlplane', process.env, logger)
+  lifecycle.add('telemetry', () => telemetry.stop())
   const pageDirectory = fileURLToPath(new URL('../ui/', import.meta.url))
   const controlPlane = await startControlPlane({ config, env: process.env, logger, pageDirectory })
   lifecycle.add('control plane', controlPlane.stop)
   const { address, httpAddress, registry } = controlPlane
+  await telemetry.exportMetrics(registry)
   const { listen } = config.admin
   const admin = await startAdminServer({ listen, registry, logger, notReady: () => undefined })
   lifecycle.add('admin', () => admin.stop())

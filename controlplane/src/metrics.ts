@@ -7,8 +7,15 @@ export interface ControlMetrics {
   countOffer(outcome: string): void
 }
 
-/** @param openSessions gives the streams that are open now. */
-export function createMetrics(openSessions: () => number): ControlMetrics {
+/** What is read when /metrics is asked for. */
+export interface Gauges {
+  /** Streams that are open now. */
+  readonly openSessions: () => number
+  /** The latest attempt to connect to Pulse failed. */
+  readonly isPulseFailing: () => boolean
+}
+
+export function createMetrics(gauges: Gauges): ControlMetrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   const answers = new Histogram({
@@ -29,7 +36,15 @@ export function createMetrics(openSessions: () => number): ControlMetrics {
     help: 'Agents connected now.',
     registers: [registry],
     collect() {
-      this.set(openSessions())
+      this.set(gauges.openSessions())
+    },
+  })
+  new Gauge({
+    name: 'cleartap_controlplane_pulse_failing',
+    help: '1 while Pulse cannot be reached: requests cannot be listed, agents are steered all the same.',
+    registers: [registry],
+    collect() {
+      this.set(gauges.isPulseFailing() ? 1 : 0)
     },
   })
   return {

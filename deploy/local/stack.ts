@@ -13,6 +13,8 @@ export interface StackOptions {
   readonly pulse?: ConfigDocument
   readonly controlplane?: ConfigDocument
   readonly agent?: ConfigDocument
+  /** Added to the environment of Pulse, control plane and agent. */
+  readonly env?: Readonly<Record<string, string>>
   /** Told what is being started, for people who wait. */
   readonly onProgress?: (step: string) => void
 }
@@ -96,6 +98,7 @@ const startParts = async (
     name: 'pulse',
     directory,
     config: { ...pulseConfig(directory), ...options.pulse },
+    env: { ...options.env },
   })
   stops.push(() => pulse.stop())
   say('control plane')
@@ -103,7 +106,7 @@ const startParts = async (
     name: 'controlplane',
     directory,
     config: { ...controlplaneConfig(directory, s3, pulse), ...options.controlplane },
-    env: secretsOf(s3),
+    env: { ...options.env, ...secretsOf(s3) },
   })
   stops.push(() => controlplane.stop())
   const pageUrl = `http://${controlplane.address('http')}/`
@@ -113,7 +116,7 @@ const startParts = async (
     name: 'agent',
     directory,
     config: { ...agentConfig(directory, s3, pulse, controlplane), ...options.agent },
-    env: secretsOf(s3),
+    env: { ...options.env, ...secretsOf(s3) },
   })
   stops.push(() => agent.stop())
   return { s3, pulse, controlplane, agent, pageUrl }

@@ -2,6 +2,16 @@
 import { Status } from 'nice-grpc'
 import type { Logger } from 'pino'
 import { rpcError } from '../../common/grpc-error.js'
+import {
+  contextOf,
+  describe,
+  fail,
+  fromTraceparent,
+  type Span,
+  SpanKind,
+  spanned,
+  startSpan,
+} from '../../common/tracing.js'
 import type { Ack, EventBatch, IngestHello, Nack, StreamKey } from '../../gen/cleartap/pulse/v1/ingest.js'
 import { readPayload } from './batch-payload.js'
 import type { BlockWriter } from './clickhouse/writer.js'
@@ -42,6 +52,8 @@ export interface BatchIntakeOptions {
   readonly onBatch: (outcome: 'accepted' | 'duplicate' | 'quarantined', encoded?: EncodedBatch) => void
 }
 
+type TracedBatch = EventBatch & { readonly span: Span }
+
 /** Rows of a batch, or why it will never have any. */
 type Encoding =
   | { readonly ok: true; readonly encoded: EncodedBatch; readonly payload: Uint8Array }
@@ -59,6 +71,19 @@ export class BatchIntake {
 
   /** Throws RpcError for a batch out of place; waits while the store is behind. */
   async take(stream: Stream, sender: Sender, batch: EventBatch, signal: AbortSignal): Promise<BatchAnswer> {
+    const span = startBatchSpan(batch)
+    try {
+      const answer = await this.#take(stream, sender, { ...batch, span }, signal)
+      void answer.committed.then(() => span.end())
+      return answer
+    } catch (error) {
+      fail(span)
+      span.end()
+      throw error
+    }
+  }
+
+  async #take(stream: Stream, sender: Sender, batch: TracedBatch, signal: AbortSignal): Promise<BatchAnswer> {
     const { maxBatchBytes, maxInflatedBytes, writer } = this.#options
     if (batch.payload.length > maxBatchBytes) {
       throw rpcError(
@@ -68,16 +93,25 @@ export class BatchIntake {
       )
     }
     if (batch.sequence <= stream.acceptedThrough) return this.#duplicate(stream, batch)
-    const payload = readPayload(batch, maxInflatedBytes)
+    const inContext = { parent: contextOf(batch.span) }
+    const payload = spanned('pulse inflate', inContext, () => readPayload(batch, maxInflatedBytes))
     if (!payload.ok) return await this.#quarantine(stream, sender, batch, payload.reason, signal)
     await writer.room(signal)
     if (batch.sequence <= stream.acceptedThrough) return this.#duplicate(stream, batch)
     checkPlace(stream, batch.sequence)
-    const encoding = this.#encode(stream, sender, batch, payload.bytes)
+    const encoding = spanned('pulse decode', inContext, () =>
+      this.#encode(stream, sender, batch, payload.bytes),
+    )
     if (!encoding.ok) return await this.#quarantine(stream, sender, batch, encoding.reason, signal)
     const { encoded } = encoding
     const committed = this.#add(stream, sender, batch, encoded, payload.bytes)
     this.#options.onBatch('accepted', encoded)
+    describe(batch.span, {
+      'cleartap.outcome': 'accepted',
+      'cleartap.inflated_bytes': payload.bytes.length,
+      'cleartap.accepted': encoded.accepted,
+      'cleartap.rejected': encoded.events - encoded.accepted,
+    })
     return {
       committed,
       ack: {
@@ -113,7 +147,7 @@ export class BatchIntake {
   #add(
     stream: Stream,
     sender: Sender,
-    batch: EventBatch,
+    batch: TracedBatch,
     encoded: Pick<EncodedBatch, 'accepted' | 'events' | 'refused'>,
     payload: Uint8Array | undefined,
   ): Promise<void> {
@@ -132,6 +166,7 @@ export class BatchIntake {
       refused: encoded.refused,
       agentId: sender.agentId,
       agentHost: sender.host,
+      span: batch.span,
       onCommit: () => {
         stream.commit(sequence)
         resolve()
@@ -145,7 +180,7 @@ export class BatchIntake {
   async #quarantine(
     stream: Stream,
     sender: Sender,
-    batch: EventBatch,
+    batch: TracedBatch,
     reason: string,
     signal: AbortSignal,
   ): Promise<BatchAnswer> {
@@ -158,14 +193,16 @@ export class BatchIntake {
     checkPlace(stream, batch.sequence)
     log.warn({ stream: name, reason }, 'batch quarantined')
     onBatch('quarantined')
+    describe(batch.span, { 'cleartap.outcome': 'quarantined' })
     const nothing = { accepted: 0, events: batch.eventCount, refused: [] }
     const committed = this.#add(stream, sender, batch, nothing, undefined)
     const status = { code: Status.INVALID_ARGUMENT, message: reason, details: [] }
     return { committed, ack: {}, nack: { sequence: batch.sequence, status, quarantine: true } }
   }
 
-  #duplicate(stream: Stream, batch: EventBatch): BatchAnswer {
+  #duplicate(stream: Stream, batch: TracedBatch): BatchAnswer {
     this.#options.onBatch('duplicate')
+    describe(batch.span, { 'cleartap.outcome': 'duplicate' })
     const ack = { duplicates: BigInt(batch.eventCount) }
     if (batch.sequence <= stream.committedThrough) {
       return { committed: Promise.resolve(), ack, nack: undefined }
@@ -188,6 +225,12 @@ export class BatchIntake {
     if (still.length === 0) this.#waiting.delete(stream)
     else this.#waiting.set(stream, still)
   }
+}
+
+/** From a batch's arrival to its commit, below the agent's span of sending it; a root if the agent is not traced. */
+function startBatchSpan({ traceparent, eventCount, payload }: EventBatch): Span {
+  const facts = { 'cleartap.events': eventCount, 'cleartap.bytes': payload.length }
+  return startSpan('pulse batch', { kind: SpanKind.CONSUMER, parent: fromTraceparent(traceparent), facts })
 }
 
 function checkPlace(stream: Stream, sequence: bigint): void {

@@ -26,9 +26,10 @@ async function main(file: string | undefined): Promise<number> {
     return exitCodes.config
   }
   const logger = createLogger('pulse', config.log)
-  const stopTelemetry = await startTelemetry('pulse', process.env)
+  const telemetry = await startTelemetry('pulse', process.env, logger)
   try {
     const pulse = await startPulse(config, logger, process.env)
+    await telemetry.exportMetrics(pulse.registry)
     process.stdout.write(
       `${JSON.stringify({ service: 'pulse', listen: pulse.listen, admin: pulse.admin })}\n`,
     )
@@ -40,7 +41,7 @@ async function main(file: string | undefined): Promise<number> {
     logger.error({ error }, 'pulse cannot run')
     return exitCodes.failure
   } finally {
-    await stopTelemetry()
+    await telemetry.stop()
   }
 }
 

@@ -187,6 +187,7 @@ export function batchOf(
     compression: Compression.COMPRESSION_NONE,
     payload,
     gaps: [],
+    traceparent: '',
   }
 }
 

@@ -1,6 +1,7 @@
 /** Pulse put together: store, writer, services, servers. Wiring only. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Registry } from 'prom-client'
 import { type AdminServer, startAdminServer } from '../../common/admin-server.js'
 import type { PulseConfig } from '../../common/config/schema.js'
 import { startGrpcServer } from '../../common/grpc-server.js'
@@ -25,6 +26,7 @@ export interface Pulse {
   readonly listen: string
   /** HOST:PORT of /metrics, as bound. */
   readonly admin: string
+  readonly registry: Registry
   /** What it writes to. */
   readonly store: EventStore
   /** Drains, commits what was taken, and ends everything. */
@@ -106,6 +108,7 @@ async function serve(
   return {
     listen: grpc.address,
     admin: admin.address,
+    registry: metrics.registry,
     store,
     stop: () => lifecycle.stop(),
   }

@@ -98,7 +98,7 @@ export class QueryService implements QueryServiceImplementation {
   }
 
   tailEvents(request: TailEventsRequest, context: CallContext): AsyncGenerator<TailEventsResponse, void> {
-    return this.#options.tail.follow(request, context.signal)
+    return this.#options.tail.follow(request, context.signal, () => context.sendHeader())
   }
 
   async queryTimeseries(

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { startSpan } from '../../common/tracing.js'
 import { type Filter, Op, type TailEventsResponse } from '../../gen/cleartap/pulse/v1/query.js'
 import { Block } from './clickhouse/block.js'
 import { readFilter } from './filter.js'
@@ -81,8 +82,12 @@ describe('tail', () => {
     const tail = new Tail({ clickhouse, database, org: 'default', tokens: signer, feed })
     const abort = new AbortController()
     const request = { filter: undefined, maxEventsPerSecond: 1_000_000, resumeToken: '' }
-    const responses = tail.follow(request, abort.signal)
+    let isAccepted = false
+    const responses = tail.follow(request, abort.signal, () => {
+      isAccepted = true
+    })
     const first = responses.next()
+    assert.ok(isAccepted, 'the tail is open before its first item')
     publish(feed, 1n, 5000)
     await first
     publish(feed, 2n, 5000)
@@ -137,6 +142,7 @@ function publish(feed: TailFeed, micros: bigint, count: number): void {
     refused: [],
     agentId: Buffer.alloc(16),
     agentHost: 'host-1',
+    span: startSpan('test'),
     onCommit: () => undefined,
   })
   feed.publish(block)

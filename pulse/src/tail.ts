@@ -32,8 +32,12 @@ export class Tail {
     this.#options = options
   }
 
-  /** Ends when the signal is aborted. Throws RpcError. */
-  async *follow(request: TailEventsRequest, signal: AbortSignal): AsyncGenerator<TailEventsResponse, void> {
+  /** Ends when the signal is aborted. onAccepted is called once nothing is wrong with the request. Throws RpcError. */
+  async *follow(
+    request: TailEventsRequest,
+    signal: AbortSignal,
+    onAccepted: () => void,
+  ): AsyncGenerator<TailEventsResponse, void> {
     const filter = readFilter(request.filter)
     if (hasRegex(filter))
       throw invalid('filter', 'MATCHES is not for tails; there are EQ, PREFIX and CONTAINS')
@@ -42,6 +46,8 @@ export class Tail {
     }
     const perSecond = request.maxEventsPerSecond || DEFAULT_EVENTS_PER_SECOND
     let after = request.resumeToken === '' ? undefined : this.#readToken(request.resumeToken)
+    // Else the reader would not know before the first item that the tail is open.
+    onAccepted()
     if (after) after = yield* this.#replay(filter, after, undefined, perSecond, signal)
     const subscription = this.#options.feed.subscribe(filter, perSecond)
     try {

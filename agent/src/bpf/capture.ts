@@ -48,6 +48,8 @@ export interface CaptureStats {
   /** Libraries probed, and probed instructions in them. */
   readonly libraries: number
   readonly probes: number
+  /** The same by the name of the library, such as "openssl". */
+  readonly probesByLibrary: Readonly<Record<string, number>>
   readonly attachFailures: number
   readonly processes: number
   readonly processesEvicted: number
@@ -156,6 +158,7 @@ export class Capture {
       controlRecordsLost: kernel.controlLost,
       libraries: this.#libraries,
       probes: this.#probes.siteCount,
+      probesByLibrary: Object.fromEntries(this.#probes.sitesByLibrary),
       attachFailures: this.#attachFailures,
       processes: this.processes.size,
       processesEvicted: this.processes.evicted,

@@ -67,6 +67,8 @@ export class Probes {
   readonly object: BpfObject
   /** Probed instructions. */
   siteCount = 0
+  /** The same by library. */
+  readonly sitesByLibrary = new Map<string, number>()
   readonly #libraries: string[] = []
 
   private constructor(object: BpfObject, features: KernelFeatures) {
@@ -128,7 +130,9 @@ export class Probes {
         onReturn: false,
         sites: ends,
       })
-    this.siteCount += sites.length + ends.length
+    const count = sites.length + ends.length
+    this.siteCount += count
+    this.sitesByLibrary.set(file.library, (this.sitesByLibrary.get(file.library) ?? 0) + count)
   }
 
   counters(): KernelCounters {

@@ -17,8 +17,10 @@ export async function runService(options: AgentOptions, terminal: Terminal): Pro
   const logger = createLogger('agent', config.log)
   const lifecycle = new Lifecycle(logger, stopStepMs)
   try {
-    lifecycle.add('telemetry', await startTelemetry('agent', terminal.env))
+    const telemetry = await startTelemetry('agent', terminal.env, logger)
+    lifecycle.add('telemetry', () => telemetry.stop())
     const agent = await startAgent({ config, env: terminal.env, logger, lifecycle, stdout: process.stdout })
+    await telemetry.exportMetrics(agent.registry)
     const ready = JSON.stringify({ service: 'agent', admin: agent.admin, agentId: agent.agentId })
     const isStdoutTaken = [...config.sinks, ...config.stores].some(({ type }) => type === 'stdout')
     const stream = isStdoutTaken ? process.stderr : process.stdout

@@ -10,6 +10,7 @@ import { ProblemError, problemOf, sendProblem } from './problem.js'
 import { protoSchemas } from './proto-schema.js'
 import type { RestContext } from './route.js'
 import { resources } from './router.js'
+import { addTracing } from './tracing.js'
 
 const maxBodyBytes = 1024 * 1024
 
@@ -36,6 +37,7 @@ export async function createRestServer(options: RestServerOptions): Promise<Fast
   app.removeContentTypeParser('text/plain')
   app.setValidatorCompiler(() => (value) => ({ value }))
   app.setSerializerCompiler(() => (value) => JSON.stringify(value))
+  addTracing(app)
   addGuard(app, {
     listenHost: parseAddress(options.listen).host,
     connectOrigins: options.connectOrigins,

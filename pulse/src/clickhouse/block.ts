@@ -1,5 +1,6 @@
 /** A block: whole batches whose rows go to ClickHouse together, under tokens that name exactly this content. */
 import { createHash } from 'node:crypto'
+import type { Span } from '../../../common/tracing.js'
 import type { BlockRows } from '../tables/encode-batch.js'
 import { RowBuffer } from '../tables/row-buffer.js'
 
@@ -21,6 +22,8 @@ export interface BlockBatch {
   /** 16 bytes. */
   readonly agentId: Uint8Array
   readonly agentHost: string
+  /** From the batch's arrival to its commit. */
+  readonly span: Span
   /** Called once when the batch is committed. */
   readonly onCommit: () => void
 }

@@ -11,6 +11,7 @@ import {
   type ClickHouseSettings,
   createClient,
 } from '@clickhouse/client'
+import { describe, type SpanFacts, SpanKind, spanned } from '../../../common/tracing.js'
 
 /** Where a ClickHouse listens and who asks. */
 export interface ClickHouseAddress {
@@ -94,6 +95,21 @@ export class ClickHouse {
 
   /** Runs a reading statement, read-only. Throws StatementError. */
   async query(sql: string, options: QueryOptions = {}): Promise<QueryResult> {
+    const facts = { 'db.system.name': 'clickhouse' } as const
+    return await spanned('clickhouse query', { kind: SpanKind.CLIENT, facts }, async (span) => {
+      try {
+        const result = await this.#query(sql, options)
+        describe(span, queryFacts(result))
+        return result
+      } catch (error) {
+        if (error instanceof StatementError && error.code !== undefined)
+          describe(span, { 'db.response.status_code': error.code })
+        throw error
+      }
+    })
+  }
+
+  async #query(sql: string, options: QueryOptions): Promise<QueryResult> {
     return await this.#attempt(async (clients) => {
       const result = await clients.query.query({
         query: sql,
@@ -150,6 +166,15 @@ export class ClickHouse {
       if (old) void closeClients(old)
     }
     return this.#clients
+  }
+}
+
+function queryFacts({ rows, statistics }: QueryResult): SpanFacts {
+  return {
+    'cleartap.rows': rows.length,
+    'cleartap.rows_read': Number(statistics.rowsRead),
+    'cleartap.bytes_read': Number(statistics.bytesRead),
+    'cleartap.elapsed_ms': Number(statistics.elapsedNs) / 1e6,
   }
 }
 

@@ -6,6 +6,15 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import {
+  contextOf,
+  describe,
+  link,
+  type Span,
+  SpanKind,
+  spanned,
+  startSpan,
+} from '../../../common/tracing.js'
 import type { Column } from '../tables/columns.js'
 import { connectionColumns } from '../tables/connections.js'
 import type { BlockRows } from '../tables/encode-batch.js'
@@ -156,9 +165,13 @@ export class BlockWriter {
   async #commit(block: Block, predecessor: Promise<void>): Promise<void> {
     const startedAt = performance.now()
     const retriesBefore = this.#retries
-    const areRowsIn = await this.#insertBlock(block)
+    const span = startBlockSpan(block)
+    const areRowsIn = await this.#insertBlock(block, span)
     await predecessor
-    if (!areRowsIn || !(await this.#insertRecord(block))) return
+    const isIn = areRowsIn && (await this.#insertRecord(block, span))
+    if (!isIn) describe(span, { 'cleartap.outcome': 'stopped' })
+    span.end()
+    if (!isIn) return
     this.#inserting.delete(block)
     this.#options.onBlock(block, performance.now() - startedAt)
     for (const batch of block.batches) batch.onCommit()
@@ -177,19 +190,20 @@ export class BlockWriter {
   }
 
   /** False if the writer was stopped before the rows were in. */
-  async #insertBlock(block: Block): Promise<boolean> {
+  async #insertBlock(block: Block, span: Span): Promise<boolean> {
     const { requests, connections } = block.rows
     const done = await Promise.all([
-      this.#insertRows(block, 'requests', columnNames(requestColumns), requests),
-      this.#insertRows(block, 'connections', columnNames(connectionColumns), connections),
+      this.#insertTable(block, span, 'requests', columnNames(requestColumns), requests),
+      this.#insertTable(block, span, 'connections', columnNames(connectionColumns), connections),
     ])
     return !done.includes(false)
   }
 
   /** False if the writer was stopped before. */
-  async #insertRecord(block: Block): Promise<boolean> {
+  async #insertRecord(block: Block, span: Span): Promise<boolean> {
     if (this.#stop.signal.aborted) return false
-    return await this.#insertRows(block, 'ingest_batches', ingestBatchColumns.join(', '), this.#record(block))
+    const columns = ingestBatchColumns.join(', ')
+    return await this.#insertTable(block, span, 'ingest_batches', columns, this.#record(block))
   }
 
   #record(block: Block): RowBuffer {
@@ -210,12 +224,38 @@ export class BlockWriter {
     return rows
   }
 
-  async #insertRows(block: Block, table: string, columns: string, rows: RowBuffer): Promise<boolean> {
+  async #insertTable(
+    block: Block,
+    blockSpan: Span,
+    table: string,
+    columns: string,
+    rows: RowBuffer,
+  ): Promise<boolean> {
     if (rows.rows === 0) return true
+    const facts = {
+      'db.system.name': 'clickhouse',
+      'db.collection.name': table,
+      'cleartap.rows': rows.rows,
+      'cleartap.bytes': rows.length,
+    } as const
+    const options = { kind: SpanKind.CLIENT, parent: contextOf(blockSpan), facts }
+    return await spanned('clickhouse insert', options, (span) =>
+      this.#insertRows(block, span, table, columns, rows),
+    )
+  }
+
+  async #insertRows(
+    block: Block,
+    span: Span,
+    table: string,
+    columns: string,
+    rows: RowBuffer,
+  ): Promise<boolean> {
     const bytes = rows.written()
     const token = block.token(table).toString('hex')
     const sql = `INSERT INTO ${this.#options.database}.${table} (${columns}) FORMAT RowBinary`
-    for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, LAST_RETRY_MS)) {
+    for (let attempt = 1, pauseMs = FIRST_RETRY_MS; ; attempt++) {
+      describe(span, { 'cleartap.attempts': attempt })
       if (this.#stop.signal.aborted) return false
       try {
         await this.#options.clickhouse.insert(sql, bytes, insertSettings(token, rows.rows))
@@ -224,7 +264,9 @@ export class BlockWriter {
       } catch (error) {
         if (!(error instanceof StatementError)) throw error
         this.#onFailure(table, error, pauseMs)
+        if (error.code !== undefined) describe(span, { 'db.response.status_code': error.code })
         await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined)
+        pauseMs = Math.min(pauseMs * 2, LAST_RETRY_MS)
       }
     }
   }
@@ -238,6 +280,16 @@ export class BlockWriter {
     if (error.retryable) this.#options.log.warn(fields, 'insert failed; the same rows will be sent again')
     else this.#options.log.error(fields, 'insert refused; the same rows will be sent again')
   }
+}
+
+/** In the trace of its first batch; every batch and the block are linked both ways. */
+function startBlockSpan({ batches, rowCount, bytes }: Block): Span {
+  const [first] = batches
+  const links = batches.map(({ span }) => span)
+  const facts = { 'cleartap.batches': batches.length, 'cleartap.rows': rowCount, 'cleartap.bytes': bytes }
+  const span = startSpan('pulse block', { ...(first && { parent: contextOf(first.span) }), links, facts })
+  for (const batch of links) link(batch, span)
+  return span
 }
 
 /** Defaults change between versions of ClickHouse: everything that write-once rests on is said. */

@@ -8,11 +8,11 @@ import type { EventRecord } from '../sink.js'
 /** The fast end of zstd: events repeat themselves enough for it. */
 const ZSTD_OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
 
-/** A batch but for its number. Sets Event.process of every event. */
+/** A batch but for its number and trace. Sets Event.process of every event. */
 export function makeBatch(
   records: readonly EventRecord[],
   gaps: readonly GapReport[],
-): Omit<EventBatch, 'sequence'> {
+): Omit<EventBatch, 'sequence' | 'traceparent'> {
   const indexes = new Map<Process, number>()
   const processes: Process[] = []
   const events: Event[] = []

@@ -1,5 +1,6 @@
 /** One Ingest stream: hello, then batches within the credit, until the stream ends. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { type Span, traceparentOf } from '../../../../common/tracing.js'
 import { Compression } from '../../../../gen/cleartap/event/v1/compression.js'
 import {
   type Ack,
@@ -14,6 +15,7 @@ import {
   type Rejected,
 } from '../../../../gen/cleartap/pulse/v1/ingest.js'
 import type { Duration } from '../../../../gen/google/protobuf/duration.js'
+import { endSend, startSend } from './send-span.js'
 import type { Spool, SpoolCursor } from './spool.js'
 import type { Hole } from './stream-state.js'
 
@@ -66,6 +68,8 @@ export interface InFlight {
   readonly bytes: number
   readonly events: number
   readonly firstUnixNano: bigint
+  /** From its being sent to its being settled. */
+  readonly span: Span
 }
 
 /** Why a session ended without an error; the next may wait for `waitMs`. */
@@ -143,8 +147,8 @@ export class Session {
           await this.#woken()
           continue
         }
-        this.#note(batch)
-        yield { message: { $case: 'batch', value: batch } }
+        const traceparent = traceparentOf(this.#note(batch))
+        yield { message: { $case: 'batch', value: { ...batch, traceparent } } }
         if (this.#credit.minIntervalMs > 0) await delay(this.#credit.minIntervalMs)
       }
       yield { message: { $case: 'goodbye', value: { reason: this.#end?.reason ?? '' } } }
@@ -180,13 +184,18 @@ export class Session {
     return this.#sent.size < this.#credit.batches && this.#sentBytes < this.#credit.bytes
   }
 
-  #note(batch: EventBatch): void {
+  #note(batch: EventBatch): Span {
     const sequence = Number(batch.sequence)
     const { payload, eventCount, firstUnixNano } = batch
+    const { inFlight, counters } = this.#options
+    const earlier = inFlight.get(sequence)
+    if (earlier !== undefined) endSend(earlier.span, 'resent')
+    const span = startSend(batch)
     this.#sent.add(sequence)
     this.#sentBytes += payload.length
-    this.#options.inFlight.set(sequence, { bytes: payload.length, events: eventCount, firstUnixNano })
-    this.#options.counters.sentBatches++
+    inFlight.set(sequence, { bytes: payload.length, events: eventCount, firstUnixNano, span })
+    counters.sentBatches++
+    return span
   }
 
   #onResponse(response: IngestResponse): void {
@@ -246,7 +255,7 @@ export class Session {
     for (const [sequence, { events }] of inFlight) {
       if (sequence > through) break
       counters.ackedEvents += events
-      this.#settle(sequence)
+      this.#settle(sequence, 'acked')
     }
     spool.ack(through)
     this.#wake()
@@ -259,14 +268,15 @@ export class Session {
     const batch = inFlight.get(sequence)
     counters.refusedBatches++
     counters.refusedEvents += batch?.events ?? 0
-    this.#settle(sequence)
+    this.#settle(sequence, 'nacked')
     this.#options.onNack(nack, batch)
     this.#wake()
   }
 
-  #settle(sequence: number): void {
+  #settle(sequence: number, outcome: 'acked' | 'nacked'): void {
     const batch = this.#options.inFlight.get(sequence)
     this.#options.inFlight.delete(sequence)
+    if (batch !== undefined) endSend(batch.span, outcome)
     if (this.#sent.delete(sequence)) this.#sentBytes -= batch?.bytes ?? 0
   }
 

@@ -1,8 +1,10 @@
 /** Events to Pulse: a bounded queue, batches, a spool on disk, and a stream that delivers what is spooled. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Channel, ChannelCredentials, createChannel, createClient } from 'nice-grpc'
+import { type Channel, ChannelCredentials, createChannel } from 'nice-grpc'
 import type { Logger } from 'pino'
 import type { SinkConfig } from '../../../../common/config/schema.js'
+import { createRpcClient } from '../../../../common/grpc-client.js'
+import { describe, fail, type Span, SpanKind, spanned, traceparentOf } from '../../../../common/tracing.js'
 import {
   IngestServiceDefinition,
   LossReason,
@@ -11,6 +13,7 @@ import {
 import type { EventRecord, EventSink } from '../sink.js'
 import { estimatedBytes, makeBatch } from './batch.js'
 import { lockDirectory } from './directory-lock.js'
+import { endSend } from './send-span.js'
 import { type AgentIdentity, type DeliveryCounters, type InFlight, Session } from './session.js'
 import { Spool, type SpoolStats } from './spool.js'
 
@@ -81,6 +84,7 @@ export class PulseSink implements EventSink {
   #drainScheduled = false
   #ageTimer: NodeJS.Timeout | undefined
   #session: Session | undefined
+  #oldestUnacked = { sequence: 0, unixNano: 0n }
   #closed = false
   #events = 0
   #batches = 0
@@ -139,6 +143,22 @@ export class PulseSink implements EventSink {
     }
   }
 
+  /**
+   * Age of the oldest event that Pulse has not stored, sent or not; 0: none. Reads its batch from the spool once
+   * for as long as it stays the oldest.
+   */
+  exportLagSeconds(): number {
+    const oldest = this.#spool.ackedThrough + 1
+    if (this.#closed || oldest >= this.#spool.nextSequence) return 0
+    if (this.#oldestUnacked.sequence !== oldest) {
+      const cursor = this.#spool.read(oldest)
+      this.#oldestUnacked = { sequence: oldest, unixNano: cursor.next()?.firstUnixNano ?? 0n }
+      cursor.close()
+    }
+    const { unixNano } = this.#oldestUnacked
+    return unixNano === 0n ? 0 : Math.max(0, Date.now() / 1000 - Number(unixNano) / 1e9)
+  }
+
   async close(graceMs: number): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -154,6 +174,7 @@ export class PulseSink implements EventSink {
     ])
     this.#channel.close()
     clearInterval(this.#syncTimer)
+    for (const { span } of this.#inFlight.values()) endSend(span, 'unanswered')
     this.#spool.close()
     this.#unlock()
   }
@@ -189,19 +210,28 @@ export class PulseSink implements EventSink {
   }
 
   #makeOneBatch(): void {
-    const records = this.#take()
+    spanned('agent batch', { kind: SpanKind.PRODUCER }, (span) => this.#encodeAndSpool(this.#take(), span))
+  }
+
+  #encodeAndSpool(records: readonly EventRecord[], span: Span): void {
     const gaps = [
       { reason: LossReason.LOSS_REASON_QUEUE_FULL, events: BigInt(this.#untoldQueueFull) },
       { reason: LossReason.LOSS_REASON_SPOOL_FULL, events: BigInt(this.#untoldSpoolFailed) },
     ].filter(({ events }) => events > 0n)
     try {
-      const batch = makeBatch(records, gaps)
-      this.#spool.append((sequence) => ({ ...batch, sequence: BigInt(sequence) }))
+      const batch = spanned('agent encode', {}, () => makeBatch(records, gaps))
+      describe(span, { 'cleartap.events': records.length, 'cleartap.bytes': batch.payload.length })
+      const traceparent = traceparentOf(span)
+      spanned('agent spool', {}, () =>
+        this.#spool.append((sequence) => ({ ...batch, sequence: BigInt(sequence), traceparent })),
+      )
       this.#batches++
       this.#untoldQueueFull = 0
       this.#untoldSpoolFailed = 0
       this.#session?.notify()
     } catch (error) {
+      fail(span)
+      describe(span, { 'cleartap.outcome': 'spool_failed' })
       if (this.#untoldSpoolFailed === 0) this.#log.error({ error }, 'cannot write to the spool')
       this.#droppedSpoolFailed += records.length
       this.#untoldSpoolFailed += records.length
@@ -231,7 +261,7 @@ export class PulseSink implements EventSink {
   }
 
   async #deliver(): Promise<void> {
-    const client = createClient(IngestServiceDefinition, this.#channel)
+    const client = createRpcClient(IngestServiceDefinition, this.#channel)
     let failures = 0
     while (!this.#stop.signal.aborted) {
       let waitMs: number

@@ -155,6 +155,11 @@ export interface EventBatch {
   /** A serialized cleartap.event.v1.Events. */
   payload: Buffer;
   gaps: GapReport[];
+  /**
+   * W3C trace context of the span that sends the batch; empty unless the agent is traced. Not part of the batch's
+   * identity: a batch that is sent again has another.
+   */
+  traceparent: string;
 }
 
 /** Events that the agent dropped before they had a batch. */
@@ -1199,6 +1204,7 @@ function createBaseEventBatch(): EventBatch {
     compression: 0,
     payload: Buffer.alloc(0),
     gaps: [],
+    traceparent: "",
   };
 }
 
@@ -1236,6 +1242,9 @@ export const EventBatch: MessageFns<EventBatch> = {
     }
     for (const v of message.gaps) {
       GapReport.encode(v!, writer.uint32(66).fork()).join();
+    }
+    if (message.traceparent !== "") {
+      writer.uint32(74).string(message.traceparent);
     }
     return writer;
   },
@@ -1317,6 +1326,14 @@ export const EventBatch: MessageFns<EventBatch> = {
             message.gaps.push(GapReport.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.traceparent = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1353,6 +1370,7 @@ export const EventBatch: MessageFns<EventBatch> = {
       gaps: globalThis.Array.isArray(object?.gaps)
         ? object.gaps.map((e: any) => GapReport.fromJSON(e))
         : [],
+      traceparent: isSet(object.traceparent) ? globalThis.String(object.traceparent) : "",
     };
   },
 
@@ -1382,6 +1400,9 @@ export const EventBatch: MessageFns<EventBatch> = {
     if (message.gaps?.length) {
       obj.gaps = message.gaps.map((e) => GapReport.toJSON(e));
     }
+    if (message.traceparent !== "") {
+      obj.traceparent = message.traceparent;
+    }
     return obj;
   },
 
@@ -1402,6 +1423,7 @@ export const EventBatch: MessageFns<EventBatch> = {
     message.compression = object.compression ?? 0;
     message.payload = object.payload ?? Buffer.alloc(0);
     message.gaps = object.gaps?.map((e) => GapReport.fromPartial(e)) || [];
+    message.traceparent = object.traceparent ?? "";
     return message;
   },
 };
