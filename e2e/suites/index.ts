@@ -9,6 +9,18 @@ import { suite as rest } from './rest.js'
 
 import { suite as s3 } from './s3.js'
 import { suite as smoke } from './smoke.js'
+import { suite as steer } from './steer.js'
 import { suite as tail } from './tail.js'
 
-export const suites: readonly Suite[] = [s3, cli, agentStore, objectUrls, browser, smoke, rest, tail, kill]
+export const suites: readonly Suite[] = [
+  s3,
+  cli,
+  agentStore,
+  objectUrls,
+  browser,
+  smoke,
+  rest,
+  steer,
+  tail,
+  kill,
+]
