@@ -12,6 +12,16 @@ import { suite as steer } from './steer.js'
 import { suite as tail } from './tail.js'
 import { suite as telemetry } from './telemetry.js'
 
-export const suites: readonly Suite[] = [s3, cli, agentStore, objectUrls, browser, smoke, rest, <<<<<<< HEAD
-  tail, kill, telemetry, =======
-  steer, tail, >>>>>>> steer]
+export const suites: readonly Suite[] = [
+  s3,
+  cli,
+  agentStore,
+  objectUrls,
+  browser,
+  smoke,
+  rest,
+  tail,
+  steer,
+  kill,
+  telemetry,
+]
