@@ -103,7 +103,8 @@ export class EmbeddedEngine implements AddressSource {
   async #startChild(): Promise<void> {
     const child = fork(CHILD, [], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      env: { ...process.env, UV_THREADPOOL_SIZE: '16' },
+      // Nothing of Pulse's own environment: it may hold secrets, and the engine runs SQL.
+      env: { UV_THREADPOOL_SIZE: '16' },
     })
     if (child.stderr) {
       createInterface({ input: child.stderr }).on('line', (line) => {
