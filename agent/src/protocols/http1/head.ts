@@ -34,7 +34,7 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const CR = 0x0d
 const LF = 0x0a
 const DIGITS = /^[0-9]{1,15}$/
-const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([^\s\0-\x20\x7f]+) HTTP\/1\.([01])$/
+const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([^\0-\x20\x7f]+) HTTP\/1\.([01])$/
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: [^\0\r\n]*)?$/
 
 /** Parses a request line without its CRLF; undefined if it is none. */
