@@ -51,7 +51,7 @@ export class ParserRun {
   heldBytes = 0
   peakHeldBytes = 0
 
-  constructor(maxBodyBytes: number, maxHeldBytes = Number.POSITIVE_INFINITY) {
+  constructor(maxBodyBytes: number, maxHeldBytes = Number.POSITIVE_INFINITY, memory = new HeadMemory()) {
     const ids = new IdMaker()
     const host: ParserHost = {
       maxBodyBytes,
@@ -68,7 +68,7 @@ export class ParserRun {
         this.heldBytes -= bytes
       },
     }
-    this.parser = new Http1Parser(host, this.counters, new HeadMemory())
+    this.parser = new Http1Parser(host, this.counters, memory)
   }
 
   /** Pushes a copy that is overwritten afterwards: who keeps the view is found out. */

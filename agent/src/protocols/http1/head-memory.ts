@@ -13,14 +13,19 @@ export interface RememberedHead {
 
 /** Half a MiB for all connections together. More than 512 readers share slots and displace each other's heads. */
 export class HeadMemory {
-  readonly #bytes = new Uint8Array(SLOTS * SLOT_BYTES)
-  readonly #heads: (RememberedHead | undefined)[] = new Array(SLOTS).fill(undefined)
+  readonly #bytes: Uint8Array
+  readonly #heads: (RememberedHead | undefined)[]
   #nextSlot = 0
+
+  constructor(slots: number = SLOTS) {
+    this.#bytes = new Uint8Array(slots * SLOT_BYTES)
+    this.#heads = new Array(slots).fill(undefined)
+  }
 
   /** A slot for one reader. */
   takeSlot(): number {
     const slot = this.#nextSlot
-    this.#nextSlot = (slot + 1) % SLOTS
+    this.#nextSlot = (slot + 1) % this.#heads.length
     return slot
   }
 

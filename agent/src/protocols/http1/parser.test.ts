@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { type Fixture, ParserRun, readFixtures, type Step } from './fixtures.js'
+import { HeadMemory } from './head-memory.js'
 
 const MAX_BODY_BYTES = 1 << 20
 const fixtures = readFixtures()
 
-function play(steps: readonly Step[], end: Fixture['end']): ParserRun {
-  const run = new ParserRun(MAX_BODY_BYTES)
+function play(steps: readonly Step[], end: Fixture['end'], memory = new HeadMemory()): ParserRun {
+  const run = new ParserRun(MAX_BODY_BYTES, Number.POSITIVE_INFINITY, memory)
   steps.forEach(([side, bytes], index) => {
     run.push(side, bytes, BigInt(index + 1))
   })
@@ -37,6 +38,14 @@ function isAfter(run: ParserRun): boolean {
 }
 
 describe('Http1Parser', () => {
+  it('yields the same where heads are remembered, its own or those of another conversation', () => {
+    // One slot for all requests and one for all responses.
+    const memory = new HeadMemory(2)
+    const turns = [...fixtures, ...fixtures.toReversed()].flatMap((fixture) => [fixture, fixture])
+    for (const { name, steps, end, exchanges } of turns)
+      assert.deepEqual(play(steps, end, memory).summary(), exchanges, name)
+  })
+
   for (const fixture of fixtures) {
     describe(fixture.name, () => {
       it('yields its exchanges and holds nothing afterwards', () => {
