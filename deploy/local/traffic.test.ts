@@ -21,7 +21,13 @@ describe('HTTPS traffic', function () {
     await rm(directory, { recursive: true, force: true })
   })
 
-  for (const client of ['curl', 'python', 'requests'] as const satisfies readonly ClientName[]) {
+  for (const client of [
+    'curl',
+    'python',
+    'requests',
+    'asyncio',
+    'node',
+  ] as const satisfies readonly ClientName[]) {
     it(`${client} sends and receives bodies`, async () => {
       for (const size of [0, 70_000]) {
         const sent = await send(server, client, { method: 'POST', path: `/a/${size}?x=1`, body: size })

@@ -1,4 +1,4 @@
-/** Real HTTPS traffic on this machine: a server on Python's OpenSSL, and curl and Python as clients. */
+/** Real HTTPS traffic on this machine: a server on Python's OpenSSL, and curl, Python and Node as clients. */
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -9,7 +9,7 @@ import { checkout } from './checkout.js'
 import type { Program } from './process.js'
 import { startProgram } from './process.js'
 
-export type ClientName = 'curl' | 'python' | 'requests'
+export type ClientName = 'curl' | 'python' | 'requests' | 'asyncio' | 'node'
 
 export interface TlsServer {
   readonly program: Program
@@ -136,6 +136,10 @@ const commandOf = (client: ClientName, call: Call): readonly [string, readonly s
       return [checkout.python, [join(scripts, 'urllib_client.py'), ...scriptArgs(call)]]
     case 'requests':
       return [checkout.python, [join(scripts, 'requests_client.py'), ...scriptArgs(call)]]
+    case 'asyncio':
+      return [checkout.python, [join(scripts, 'asyncio_client.py'), ...scriptArgs(call)]]
+    case 'node':
+      return [checkout.node, [join(scripts, 'https_client.mjs'), ...scriptArgs(call)]]
   }
 }
 
