@@ -59,10 +59,11 @@ describe('HTTPS traffic', function () {
     await miss(server, 'curl', '/none')
   })
 
-  it('keeps connections', async () => {
-    const { ports } = await sendOnKeptConnections(server, '/kept', 5, 4, 70_000)
-    assert.equal(new Set(ports).size, 5)
-  })
+  for (const client of ['threads', 'asyncio', 'node'] as const)
+    it(`keeps connections: ${client}`, async () => {
+      const { ports } = await sendOnKeptConnections(server, '/kept', 5, 4, 70_000, client)
+      assert.equal(new Set(ports).size, 5)
+    })
 
   it('sends at a steady rate', async () => {
     const requests = await sendSteadily(server, '/steady', 1, 20, 0)

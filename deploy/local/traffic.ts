@@ -208,6 +208,15 @@ export interface KeepAliveRun {
   readonly ports: readonly number[]
 }
 
+/** How one process keeps many connections: a thread for each, or an event loop for all. */
+export type KeepAliveClient = 'threads' | 'asyncio' | 'node'
+
+const keepAliveCommands: Readonly<Record<KeepAliveClient, readonly [string, string]>> = {
+  threads: [checkout.python, join(scripts, 'keepalive_client.py')],
+  asyncio: [checkout.python, join(scripts, 'keepalive_asyncio_client.py')],
+  node: [checkout.node, join(scripts, 'keepalive_https_client.mjs')],
+}
+
 /** Makes requests GETs on each of connections kept open, by one process, for PREFIX/CONNECTION/NUMBER/SIZE. */
 export const sendOnKeptConnections = async (
   server: TlsServer,
@@ -215,16 +224,11 @@ export const sendOnKeptConnections = async (
   connections: number,
   requests: number,
   size: number,
+  client: KeepAliveClient = 'threads',
 ): Promise<KeepAliveRun> => {
-  const script = join(scripts, 'keepalive_client.py')
+  const [command, script] = keepAliveCommands[client]
   const counts = [connections, requests, size].map(String)
-  const { pid, stdout } = await run(checkout.python, [
-    script,
-    server.listen,
-    server.caPath,
-    prefix,
-    ...counts,
-  ])
+  const { pid, stdout } = await run(command, [script, server.listen, server.caPath, prefix, ...counts])
   const { ports }: { ports: readonly number[] } = JSON.parse(stdout)
   return { clientPid: pid, ports }
 }

@@ -1,22 +1,21 @@
 /** The whole path with real programs: what clients and servers said is in ClickHouse and the bucket, once and whole. */
 import assert from 'node:assert/strict'
-import { mkdir, readFile, realpath } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { checkout } from '../../deploy/local/checkout.js'
 import { openQueries } from '../../deploy/local/queries.js'
 import type { Stack } from '../../deploy/local/stack.js'
 import { startStack } from '../../deploy/local/stack.js'
 import type { ClientName, SentRequest } from '../../deploy/local/traffic.js'
-import { makeBodies, send, sendOnKeptConnections, startTlsServer } from '../../deploy/local/traffic.js'
+import { makeBodies, send, startTlsServer } from '../../deploy/local/traffic.js'
 import { checkBothSides, freshPrefix, onSide, waitForCount } from '../exchanges.js'
 import { dumpProgram, findLivingLinks, findLoadedBpf } from '../kernel.js'
 import { startNginx } from '../nginx.js'
 import type { Suite, SuiteContext } from '../suite.js'
+import { checkKeptConnections, keptBodyBytes } from './smoke-kept.js'
 import { checkProxy } from './smoke-proxy.js'
 import { exeOf, type Scene } from './smoke-scene.js'
 
 const sizes = [0, 1, 16 * 1024, 1024 * 1024]
-const keptBodyBytes = 1024
 const clients: readonly ClientName[] = ['curl', 'python', 'requests', 'asyncio', 'node']
 
 const checkPairs = async ({ cell }: SuiteContext, scene: Scene): Promise<void> => {
@@ -37,40 +36,6 @@ const checkPairs = async ({ cell }: SuiteContext, scene: Scene): Promise<void> =
     }
   }
 }
-
-const checkKeptConnections = ({ cell, full }: SuiteContext, scene: Scene): Promise<boolean> =>
-  cell(`${full ? '10,000' : '1,000'} requests on 50 connections: each once, in order`, async () => {
-    const prefix = freshPrefix('kept')
-    const connections = 50
-    const perConnection = full ? 200 : 20
-    const run = await sendOnKeptConnections(scene.python, prefix, connections, perConnection, keptBodyBytes)
-    const stored = await waitForCount(scene, prefix, 2 * connections * perConnection)
-    const exe = await realpath(checkout.python)
-    for (const side of ['client', 'server'] as const) {
-      const captured = onSide(stored, side)
-      const ids = new Set(captured.map(({ connectionId }) => connectionId))
-      assert.equal(ids.size, connections, `connections on the ${side} side`)
-      for (const [number, port] of run.ports.entries()) {
-        const own = captured.filter(({ path }) => path.startsWith(`${prefix}/${number}/`))
-        const inOrder = own.toSorted((a, b) => a.indexInConnection - b.indexInConnection)
-        assert.deepEqual(
-          inOrder.map(({ path }) => path),
-          Array.from(
-            { length: perConnection },
-            (_, index) => `${prefix}/${number}/${index}/${keptBodyBytes}`,
-          ),
-        )
-        const end = `127.0.0.1:${port}`
-        for (const { pid, exe: found, local, remote, status, completeness } of own) {
-          const pids = { client: run.clientPid, server: scene.python.program.pid }
-          const ends = side === 'client' ? [end, scene.python.listen] : [scene.python.listen, end]
-          assert.deepEqual([pid, found, local, remote], [pids[side], exe, ...ends])
-          assert.deepEqual([status, completeness], [200, 'complete'])
-        }
-      }
-    }
-    return `${stored.length} exchanges, pid, exe and addresses right`
-  })
 
 const checkShortLives = ({ cell, full }: SuiteContext, scene: Scene): Promise<boolean> =>
   cell('processes that live for milliseconds are seen', async () => {
