@@ -11,11 +11,7 @@ TIMEOUT_SECONDS = 30
 
 method, url, ca_file, body_file, output_file = sys.argv[1:]
 target = urllib.parse.urlsplit(url)
-lines = [
-    f"{method} {target._replace(scheme='', netloc='').geturl()} HTTP/1.1",
-    f"Host: {target.netloc}",
-    "Connection: close",
-]
+lines = [f"{method} {target._replace(scheme='', netloc='').geturl()} HTTP/1.1", f"Host: {target.netloc}"]
 body = b""
 if body_file != "-":
     body = pathlib.Path(body_file).read_bytes()
@@ -33,6 +29,7 @@ async def main():
         sys.exit(status)
     fields = dict(line.lower().split(": ", 1) for line in headers if line)
     pathlib.Path(output_file).write_bytes(await reader.readexactly(int(fields["content-length"])))
+    # The client ends the connection: a server that does so first resets it if it never reads the answering alert.
     writer.close()
     await writer.wait_closed()
 
