@@ -1,4 +1,4 @@
-/** nginx as an HTTPS server on 127.0.0.1: a master and one worker, serving the files of makeBodies. */
+/** nginx as an HTTPS server on 127.0.0.1: a master and one worker, serving the files of makeBodies, proxying to another. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,7 +9,24 @@ import { makeCertificate } from '../deploy/local/traffic.js'
 
 const startTimeoutMs = 10_000
 
-const configuration = (directory: string, port: number): string => `
+/** Where requests below /proxied/ go on to: over TLS, the certificate checked, connections kept. */
+const upstream = ({ listen }: TlsServer): string => `
+  upstream behind { server ${listen}; keepalive 4; }
+`
+
+const proxying = ({ caPath }: TlsServer): string => `
+    location ^~ /proxied/ {
+      client_max_body_size 8m;
+      proxy_pass https://behind;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_ssl_verify on;
+      proxy_ssl_name localhost;
+      proxy_ssl_trusted_certificate ${caPath};
+    }
+`
+
+const configuration = (directory: string, port: number, behind: TlsServer): string => `
 daemon off;
 user root;
 worker_processes 1;
@@ -25,11 +42,13 @@ http {
   uwsgi_temp_path ${directory}/nginx-uwsgi;
   scgi_temp_path ${directory}/nginx-scgi;
   default_type application/octet-stream;
+  ${upstream(behind)}
   server {
     listen 127.0.0.1:${port} ssl;
     ssl_certificate ${directory}/certificate.pem;
     ssl_certificate_key ${directory}/key.pem;
     location ~ /([0-9]+)$ { alias ${directory}/response-$1; }
+    ${proxying(behind)}
   }
 }
 `
@@ -40,12 +59,12 @@ const accepts = async (port: number): Promise<boolean> => {
   return answer !== undefined
 }
 
-/** Starts nginx with a certificate of its own in directory (existing). */
-export const startNginx = async (directory: string): Promise<TlsServer> => {
+/** Starts nginx with a certificate of its own in directory (existing); it asks the server behind for what is below /proxied/. */
+export const startNginx = async (directory: string, behind: TlsServer): Promise<TlsServer> => {
   await makeCertificate(directory)
   const [port = 0] = await findFreePorts(1)
   const configPath = join(directory, 'nginx.conf')
-  await writeFile(configPath, configuration(directory, port))
+  await writeFile(configPath, configuration(directory, port, behind))
   const program = await startProgram({
     name: 'nginx',
     command: 'nginx',

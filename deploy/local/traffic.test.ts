@@ -21,7 +21,13 @@ describe('HTTPS traffic', function () {
     await rm(directory, { recursive: true, force: true })
   })
 
-  for (const client of ['curl', 'python', 'requests'] as const satisfies readonly ClientName[]) {
+  for (const client of [
+    'curl',
+    'python',
+    'requests',
+    'asyncio',
+    'node',
+  ] as const satisfies readonly ClientName[]) {
     it(`${client} sends and receives bodies`, async () => {
       for (const size of [0, 70_000]) {
         const sent = await send(server, client, { method: 'POST', path: `/a/${size}?x=1`, body: size })
@@ -53,10 +59,11 @@ describe('HTTPS traffic', function () {
     await miss(server, 'curl', '/none')
   })
 
-  it('keeps connections', async () => {
-    const { ports } = await sendOnKeptConnections(server, '/kept', 5, 4, 70_000)
-    assert.equal(new Set(ports).size, 5)
-  })
+  for (const client of ['threads', 'asyncio', 'node'] as const)
+    it(`keeps connections: ${client}`, async () => {
+      const { ports } = await sendOnKeptConnections(server, '/kept', 5, 4, 70_000, client)
+      assert.equal(new Set(ports).size, 5)
+    })
 
   it('sends at a steady rate', async () => {
     const requests = await sendSteadily(server, '/steady', 1, 20, 0)

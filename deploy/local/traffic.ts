@@ -1,4 +1,4 @@
-/** Real HTTPS traffic on this machine: a server on Python's OpenSSL, and curl and Python as clients. */
+/** Real HTTPS traffic on this machine: a server on Python's OpenSSL, and curl, Python and Node as clients. */
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -9,7 +9,7 @@ import { checkout } from './checkout.js'
 import type { Program } from './process.js'
 import { startProgram } from './process.js'
 
-export type ClientName = 'curl' | 'python' | 'requests'
+export type ClientName = 'curl' | 'python' | 'requests' | 'asyncio' | 'node'
 
 export interface TlsServer {
   readonly program: Program
@@ -136,6 +136,10 @@ const commandOf = (client: ClientName, call: Call): readonly [string, readonly s
       return [checkout.python, [join(scripts, 'urllib_client.py'), ...scriptArgs(call)]]
     case 'requests':
       return [checkout.python, [join(scripts, 'requests_client.py'), ...scriptArgs(call)]]
+    case 'asyncio':
+      return [checkout.python, [join(scripts, 'asyncio_client.py'), ...scriptArgs(call)]]
+    case 'node':
+      return [checkout.node, [join(scripts, 'https_client.mjs'), ...scriptArgs(call)]]
   }
 }
 
@@ -204,6 +208,15 @@ export interface KeepAliveRun {
   readonly ports: readonly number[]
 }
 
+/** How one process keeps many connections: a thread for each, or an event loop for all. */
+export type KeepAliveClient = 'threads' | 'asyncio' | 'node'
+
+const keepAliveCommands: Readonly<Record<KeepAliveClient, readonly [string, string]>> = {
+  threads: [checkout.python, join(scripts, 'keepalive_client.py')],
+  asyncio: [checkout.python, join(scripts, 'keepalive_asyncio_client.py')],
+  node: [checkout.node, join(scripts, 'keepalive_https_client.mjs')],
+}
+
 /** Makes requests GETs on each of connections kept open, by one process, for PREFIX/CONNECTION/NUMBER/SIZE. */
 export const sendOnKeptConnections = async (
   server: TlsServer,
@@ -211,16 +224,11 @@ export const sendOnKeptConnections = async (
   connections: number,
   requests: number,
   size: number,
+  client: KeepAliveClient = 'threads',
 ): Promise<KeepAliveRun> => {
-  const script = join(scripts, 'keepalive_client.py')
+  const [command, script] = keepAliveCommands[client]
   const counts = [connections, requests, size].map(String)
-  const { pid, stdout } = await run(checkout.python, [
-    script,
-    server.listen,
-    server.caPath,
-    prefix,
-    ...counts,
-  ])
+  const { pid, stdout } = await run(command, [script, server.listen, server.caPath, prefix, ...counts])
   const { ports }: { ports: readonly number[] } = JSON.parse(stdout)
   return { clientPid: pid, ports }
 }

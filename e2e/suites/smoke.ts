@@ -1,37 +1,22 @@
 /** The whole path with real programs: what clients and servers said is in ClickHouse and the bucket, once and whole. */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { mkdir, readFile, realpath } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { checkout } from '../../deploy/local/checkout.js'
-import type { Queries } from '../../deploy/local/queries.js'
 import { openQueries } from '../../deploy/local/queries.js'
 import type { Stack } from '../../deploy/local/stack.js'
 import { startStack } from '../../deploy/local/stack.js'
-import type { ClientName, SentRequest, TlsServer } from '../../deploy/local/traffic.js'
-import { makeBodies, send, sendOnKeptConnections, startTlsServer } from '../../deploy/local/traffic.js'
+import type { ClientName, SentRequest } from '../../deploy/local/traffic.js'
+import { makeBodies, send, startTlsServer } from '../../deploy/local/traffic.js'
 import { checkBothSides, freshPrefix, onSide, waitForCount } from '../exchanges.js'
 import { dumpProgram, findLivingLinks, findLoadedBpf } from '../kernel.js'
 import { startNginx } from '../nginx.js'
 import type { Suite, SuiteContext } from '../suite.js'
+import { checkKeptConnections, keptBodyBytes } from './smoke-kept.js'
+import { checkProxy } from './smoke-proxy.js'
+import { exeOf, type Scene } from './smoke-scene.js'
 
 const sizes = [0, 1, 16 * 1024, 1024 * 1024]
-const keptBodyBytes = 1024
-const clients: readonly ClientName[] = ['curl', 'python', 'requests']
-
-interface Scene {
-  readonly stack: Stack
-  readonly queries: Queries
-  readonly python: TlsServer
-  readonly nginx: TlsServer
-}
-
-const exeOf = async (client: ClientName): Promise<string> => {
-  if (client !== 'curl') return realpath(checkout.python)
-  const { stdout } = await promisify(execFile)('sh', ['-c', 'command -v curl'])
-  return stdout.trim()
-}
+const clients: readonly ClientName[] = ['curl', 'python', 'requests', 'asyncio', 'node']
 
 const checkPairs = async ({ cell }: SuiteContext, scene: Scene): Promise<void> => {
   for (const [name, server] of Object.entries({ python: scene.python, nginx: scene.nginx })) {
@@ -45,45 +30,12 @@ const checkPairs = async ({ cell }: SuiteContext, scene: Scene): Promise<void> =
         const stored = await waitForCount(scene, prefix, 2 * sent.length)
         const exe = await exeOf(client)
         for (const request of sent) await checkBothSides(scene.queries, stored, request, server, exe)
-        return `${sent.length} × ${method}, ${stored.length} exchanges`
+        const matches = [...new Set(onSide(stored, 'client').map(({ confidence }) => confidence))]
+        return `${sent.length} × ${method}, ${stored.length} exchanges, clients’ sockets ${matches.join(' and ')}`
       })
     }
   }
 }
-
-const checkKeptConnections = ({ cell, full }: SuiteContext, scene: Scene): Promise<boolean> =>
-  cell(`${full ? '10,000' : '1,000'} requests on 50 connections: each once, in order`, async () => {
-    const prefix = freshPrefix('kept')
-    const connections = 50
-    const perConnection = full ? 200 : 20
-    const run = await sendOnKeptConnections(scene.python, prefix, connections, perConnection, keptBodyBytes)
-    const stored = await waitForCount(scene, prefix, 2 * connections * perConnection)
-    const exe = await realpath(checkout.python)
-    for (const side of ['client', 'server'] as const) {
-      const captured = onSide(stored, side)
-      const ids = new Set(captured.map(({ connectionId }) => connectionId))
-      assert.equal(ids.size, connections, `connections on the ${side} side`)
-      for (const [number, port] of run.ports.entries()) {
-        const own = captured.filter(({ path }) => path.startsWith(`${prefix}/${number}/`))
-        const inOrder = own.toSorted((a, b) => a.indexInConnection - b.indexInConnection)
-        assert.deepEqual(
-          inOrder.map(({ path }) => path),
-          Array.from(
-            { length: perConnection },
-            (_, index) => `${prefix}/${number}/${index}/${keptBodyBytes}`,
-          ),
-        )
-        const end = `127.0.0.1:${port}`
-        for (const { pid, exe: found, local, remote, status, completeness } of own) {
-          const pids = { client: run.clientPid, server: scene.python.program.pid }
-          const ends = side === 'client' ? [end, scene.python.listen] : [scene.python.listen, end]
-          assert.deepEqual([pid, found, local, remote], [pids[side], exe, ...ends])
-          assert.deepEqual([status, completeness], [200, 'complete'])
-        }
-      }
-    }
-    return `${stored.length} exchanges, pid, exe and addresses right`
-  })
 
 const checkShortLives = ({ cell, full }: SuiteContext, scene: Scene): Promise<boolean> =>
   cell('processes that live for milliseconds are seen', async () => {
@@ -154,6 +106,7 @@ const checkDetach = async ({ cell }: SuiteContext, stack: Stack): Promise<void> 
 
 const runScene = async (context: SuiteContext, scene: Scene): Promise<void> => {
   await checkPairs(context, scene)
+  await checkProxy(context, scene)
   await checkKeptConnections(context, scene)
   await checkShortLives(context, scene)
   await checkQueryValues(context, scene)
@@ -171,7 +124,7 @@ const withServers = async (context: SuiteContext, stack: Stack): Promise<void> =
   const [pythonDirectory = '', nginxDirectory = ''] = directories
   const python = await startTlsServer(pythonDirectory)
   try {
-    const nginx = await startNginx(nginxDirectory)
+    const nginx = await startNginx(nginxDirectory, python)
     const queries = openQueries(stack)
     try {
       await runScene(context, { stack, queries, python, nginx })
@@ -195,6 +148,6 @@ const run = async (context: SuiteContext): Promise<void> => {
 
 export const suite: Suite = {
   name: 'smoke',
-  about: 'the whole path: curl, urllib, requests, nginx; both sides; bodies byte for byte',
+  about: 'the whole path: curl, urllib, requests, asyncio, node, nginx; both sides; bodies byte for byte',
   run,
 }
