@@ -88,6 +88,7 @@ async function startParts(dependencies: AgentDependencies, agentId: Uint8Array):
     targets: { mode: 'all' },
     config,
     logger: logger.child({ part: 'capture' }),
+    wantsBodies: store !== undefined,
     onExchange: (exchange) => http.onExchange(exchange),
     onConnectionPart: (part) => events.write(maker.fromConnection(part)),
   })
