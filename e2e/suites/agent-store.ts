@@ -1,4 +1,7 @@
-/** The agent's S3 store against a real S3 server: what it puts is there, byte for byte, and what is refused is said. */
+/**
+ * The agent's S3 store against a real S3 server: what it puts is there, byte for byte, what is refused is said,
+ * and a store that is behind does not hold up events.
+ */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
@@ -7,6 +10,7 @@ import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { checkout } from '../../deploy/local/checkout.js'
 import { type S3Server, startSeaweed } from '../../deploy/local/seaweedfs.js'
 import { withTemporaryDirectory } from '../directory.js'
+import { checkStoreFlood } from '../store-flood.js'
 import type { Suite, SuiteContext } from '../suite.js'
 
 const probe = join(checkout.root, 'dist', 'agent', 'src', 'stores', 'store-probe.js')
@@ -93,5 +97,6 @@ export const suite: Suite = {
         await server.stop()
       }
     })
+    await checkStoreFlood(context)
   },
 }
