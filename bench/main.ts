@@ -93,6 +93,13 @@ const main = async (argv: readonly string[]): Promise<number> => {
   return runBench(name, values.json)
 }
 
+/** A reader that goes away ends the output, not the run: what was started is still stopped, the exit code stays. */
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+}
+
 try {
   process.exitCode = await main(process.argv.slice(2))
 } catch (error) {

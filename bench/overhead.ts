@@ -1,8 +1,8 @@
 /** What capture costs a busy server: nginx with keep-alive TLS, agent off and on in turn. */
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, release, tmpdir } from 'node:os'
+import { constants, cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -41,13 +41,18 @@ http {
 }
 `
 
+/** A child that is told to end when this process is gone, however it went. */
+function spawnBound(program: string, args: readonly string[], stdio: StdioOptions): ChildProcess {
+  return spawn('setpriv', ['--pdeathsig', 'TERM', program, ...args], { stdio })
+}
+
 async function startNginx(directory: string, port: number): Promise<ChildProcess> {
   await makeCertificate(directory)
   mkdirSync(join(directory, 'www'))
   for (const { path, bytes } of SIZES) writeFileSync(join(directory, 'www', path), 'a'.repeat(bytes))
   const config = join(directory, 'nginx.conf')
   writeFileSync(config, nginxConfig(directory, port))
-  const child = spawn('nginx', ['-p', directory, '-c', config], { stdio: 'ignore' })
+  const child = spawnBound('nginx', ['-p', directory, '-c', config], 'ignore')
   await orStop(child, answers(`https://127.0.0.1:${port}/1k`, child))
   return child
 }
@@ -61,7 +66,7 @@ async function answers(url: string, child: ChildProcess): Promise<void> {
       return
     } catch (error) {
       if (child.exitCode !== null || performance.now() > endMs)
-        throw new Error(`${child.spawnfile} does not answer at ${url}`, { cause: error })
+        throw new Error(`nothing answers at ${url}`, { cause: error })
       await sleep(50)
     }
   }
@@ -90,7 +95,7 @@ async function startAgent(directory: string, adminPort: number): Promise<ChildPr
   const log = openSync(join(directory, 'agent.log'), 'a')
   const args = [checkout.agent, 'agent', '--config', config]
   const nothing = openSync('/dev/null', 'w')
-  const child = spawn(checkout.node, args, { stdio: ['ignore', nothing, log] })
+  const child = spawnBound(checkout.node, args, ['ignore', nothing, log])
   await orStop(child, answers(`http://127.0.0.1:${adminPort}/readyz`, child))
   return child
 }
@@ -185,6 +190,11 @@ export const overhead: Bench = {
   async run() {
     const directory = mkdtempSync(join(tmpdir(), 'cleartap-overhead-'))
     const [port = 0, adminPort = 0] = await findFreePorts(2)
+    const remove = () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+    const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+    const onSignal = (signal: NodeJS.Signals) => process.exit(128 + constants.signals[signal])
+    for (const signal of signals) process.on(signal, onSignal)
+    process.on('exit', remove)
     let nginx: ChildProcess | undefined
     try {
       nginx = await startNginx(directory, port)
@@ -200,7 +210,9 @@ export const overhead: Bench = {
       return { figures: await measure(directory, port, adminPort), conditions }
     } finally {
       if (nginx !== undefined) await stop(nginx)
-      rmSync(directory, { recursive: true, force: true })
+      remove()
+      process.off('exit', remove)
+      for (const signal of signals) process.off(signal, onSignal)
     }
   },
 }

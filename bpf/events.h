@@ -108,10 +108,12 @@ struct open_record {
 	unsigned int library_id;
 	unsigned long long time_ns;
 	unsigned long long stream_id;
-	unsigned long long object; /* address of the TLS object: with pid and start_ns the key of the map "streams" */
+	unsigned long long object; /* address of the TLS object: with start_ns, pid and image the key of the map "streams" */
 	unsigned long long start_ns;
 	unsigned int pid;
 	unsigned int thread_id;
+	unsigned int image;
+	unsigned int pad2;
 };
 
 /* Addresses are IPv6, IPv4 as ::ffff:a.b.c.d; ports in host order. */
@@ -193,7 +195,7 @@ struct stream_key {
 	unsigned long long object;
 	unsigned long long start_ns;
 	unsigned int pid;
-	unsigned int pad;
+	unsigned int image; /* another one after each exec: the addresses of one program say nothing in the next */
 };
 
 #endif

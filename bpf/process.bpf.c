@@ -78,6 +78,8 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_b
 	struct exec_record *record;
 	u32 *mark;
 
+	/* The calls and sockets of the thread are those of a program that is gone. */
+	bpf_task_storage_delete(&threads, task);
 	mark = bpf_map_lookup_elem(&processes, &pid);
 	if (mark && *mark == MARK_IGNORED)
 		bpf_map_delete_elem(&processes, &pid);

@@ -91,9 +91,20 @@ function exportExchanges(metrics: Metrics, http: HttpCapture): void {
   metrics.total('cleartap_artifacts_stored_total', 'Objects stored that events name.', () => {
     return http.stats().artifactsStored
   })
-  metrics.total('cleartap_artifacts_failed_total', 'Objects that were not stored.', () => {
-    return http.stats().artifactsFailed
-  })
+  metrics.total(
+    'cleartap_artifacts_underway_total',
+    'Objects that events name before they are stored.',
+    () => {
+      return http.stats().artifactsUnderway
+    },
+  )
+  metrics.total(
+    'cleartap_artifacts_failed_total',
+    'Objects left out of events: they were not stored.',
+    () => {
+      return http.stats().artifactsFailed
+    },
+  )
   metrics.gauge('cleartap_exchanges_waiting', 'Exchanges whose objects are being stored.', () => {
     return http.stats().waiting
   })
@@ -147,7 +158,9 @@ function exportStore(metrics: Metrics, store: ConfiguredStore): void {
   switch (store.type) {
     case 'stdout':
       metrics.total('cleartap_objects_stored_total', 'Objects written.', () => store.stats().storedObjects)
-      metrics.total('cleartap_objects_dropped_total', 'Objects dropped.', () => store.stats().dropped)
+      metrics.totals('cleartap_objects_dropped_total', 'Objects dropped.', 'reason', () => {
+        return { slow_reader: store.stats().dropped }
+      })
       return
     case 's3':
     case 'directory':
@@ -163,7 +176,22 @@ function exportUploads(metrics: Metrics, store: Exclude<ConfiguredStore, { type:
   metrics.total('cleartap_objects_deduplicated_total', 'Objects that were there already.', () => {
     return stats().deduplicated
   })
-  metrics.total('cleartap_objects_dropped_total', 'Objects dropped.', () => stats().dropped)
-  metrics.total('cleartap_objects_failed_total', 'Objects given up.', () => stats().failed)
+  metrics.totals('cleartap_objects_dropped_total', 'Objects dropped.', 'reason', () => stats().dropped)
+  metrics.total('cleartap_objects_failed_total', 'Objects given up after retries, or refused.', () => {
+    return stats().failed
+  })
+  metrics.total('cleartap_objects_given_up_total', 'Objects not stored when the agent ended.', () => {
+    return stats().givenUp
+  })
+  metrics.total('cleartap_objects_failed_named_total', 'Of both, those that events name.', () => {
+    return stats().failedNamed
+  })
+  metrics.gauge(
+    'cleartap_upload_queue_age_seconds',
+    'Age of the oldest object not being written yet.',
+    () => {
+      return stats().oldestWaitingMs / 1000
+    },
+  )
   metrics.gauge('cleartap_upload_queue_bytes', 'Bytes waiting for the store.', () => stats().queuedBytes)
 }

@@ -23,6 +23,8 @@ import { type ConfiguredStore, createStore } from './stores/index.js'
 
 /** How long events may wait for Pulse when the agent ends; the spool keeps the rest. */
 const sinkGraceMs = 5000
+/** How long objects may take to be stored when the agent ends; the rest are given up and counted. */
+const storeGraceMs = 5000
 
 export interface AgentDependencies {
   readonly config: AgentConfig
@@ -45,7 +47,7 @@ export interface Agent {
 
 /**
  * Resolves when the probes are in place. What is stopped, in this order: control plane, capture (detach, drain
- * the rings, end connections), exchanges whose objects are under way, store, sink, admin endpoints.
+ * the rings, end connections), store, events of the exchanges whose objects it held, sink, admin endpoints.
  */
 export async function startAgent(dependencies: AgentDependencies): Promise<Agent> {
   const { config, logger, lifecycle } = dependencies
@@ -76,16 +78,17 @@ async function startParts(dependencies: AgentDependencies, agentId: Uint8Array):
   const events = sink?.sink ?? discard
   lifecycle.add('sink', () => events.close(sinkGraceMs))
   const store = openStore(dependencies)
-  lifecycle.add('store', () => store?.store.close())
   const maker = new EventMaker()
   const { capture, org } = config
   const log = logger.child({ part: 'http-capture' })
   const http = new HttpCapture({ level: capture.level, org, store: store?.store, sink: events, maker, log })
   lifecycle.add('http-capture', () => http.drain())
+  lifecycle.add('store', () => store?.store.close(storeGraceMs))
   const observation = await observe({
     targets: { mode: 'all' },
     config,
     logger: logger.child({ part: 'capture' }),
+    wantsBodies: store !== undefined,
     onExchange: (exchange) => http.onExchange(exchange),
     onConnectionPart: (part) => events.write(maker.fromConnection(part)),
   })

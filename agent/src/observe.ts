@@ -15,6 +15,8 @@ export interface ObserveOptions {
   readonly targets: CaptureTargets
   readonly config: Pick<AgentConfig, 'ring_bytes' | 'max_connections' | 'max_buffered_bytes' | 'capture'>
   readonly logger: Logger
+  /** False where nothing takes bodies: they are then counted, not kept. */
+  readonly wantsBodies: boolean
   onExchange(exchange: Exchange): void
   onConnectionPart(part: ConnectionPart): void
 }
@@ -40,7 +42,7 @@ export async function observe(options: ObserveOptions): Promise<Observation> {
   const table = new ConnectionTable({
     maxConnections: config.max_connections,
     maxBufferedBytes: config.max_buffered_bytes,
-    maxBodyBytes: keptBodyBytes(config.capture),
+    maxBodyBytes: keptBodyBytes(config.capture, options.wantsBodies),
     processOf: (key) => known(capture).processes.lookup(key),
     libraryOf: (streamId) => known(capture).libraryOf(streamId) ?? '',
     onExchange: (exchange) => options.onExchange(exchange),
@@ -64,19 +66,21 @@ export async function observe(options: ObserveOptions): Promise<Observation> {
     },
   )
   const timer = setInterval(() => table.tick(BigInt(Date.now()) * 1_000_000n), tickIntervalMs)
-  return new RunningObservation(started, table, timer)
+  return new RunningObservation(started, table, timer, options.wantsBodies)
 }
 
 class RunningObservation implements Observation {
   readonly #capture: Capture
   readonly #table: ConnectionTable
   readonly #timer: NodeJS.Timeout
+  readonly #wantsBodies: boolean
   #stopped: Promise<void> | undefined
 
-  constructor(capture: Capture, table: ConnectionTable, timer: NodeJS.Timeout) {
+  constructor(capture: Capture, table: ConnectionTable, timer: NodeJS.Timeout, wantsBodies: boolean) {
     this.#capture = capture
     this.#table = table
     this.#timer = timer
+    this.#wantsBodies = wantsBodies
   }
 
   capture(): CaptureStats {
@@ -88,7 +92,7 @@ class RunningObservation implements Observation {
   }
 
   apply(capture: CaptureConfig): void {
-    this.#table.setMaxBodyBytes(keptBodyBytes(capture))
+    this.#table.setMaxBodyBytes(keptBodyBytes(capture, this.#wantsBodies))
     this.#capture.ignore(capture.ignore)
   }
 
@@ -112,8 +116,8 @@ export function requireHost(): void {
   throw new ExitError(code, check.message)
 }
 
-function keptBodyBytes({ level, max_body_bytes }: CaptureConfig): number {
-  return level === 'full' ? max_body_bytes : 0
+function keptBodyBytes({ level, max_body_bytes }: CaptureConfig, wantsBodies: boolean): number {
+  return wantsBodies && level === 'full' ? max_body_bytes : 0
 }
 
 function known(capture: Capture | undefined): Capture {

@@ -8,6 +8,7 @@ import { ParserRun } from './protocols/http1/fixtures.js'
 import { MemorySink } from './sinks/index.js'
 import type { ObjectStore } from './stores/index.js'
 import { MemoryStore } from './stores/index.js'
+import { UploadQueue } from './stores/upload-queue.js'
 
 const log = createLogger('test', { level: 'error', format: 'text', destination: { write: () => {} } })
 
@@ -104,7 +105,13 @@ describe('HttpCapture', () => {
       assert.ok(bytes)
       assert.deepEqual(createHash('sha256').update(bytes).digest(), sha256)
     }
-    assert.deepEqual(plugin.stats(), { exchanges: 2, artifactsStored: 4, artifactsFailed: 0, waiting: 0 })
+    assert.deepEqual(plugin.stats(), {
+      exchanges: 2,
+      artifactsStored: 4,
+      artifactsUnderway: 0,
+      artifactsFailed: 0,
+      waiting: 0,
+    })
   })
 
   it('says that a body was cut', async () => {
@@ -122,5 +129,20 @@ describe('HttpCapture', () => {
       [[2, 3], []],
     )
     assert.equal(plugin.stats().artifactsFailed, 2)
+  })
+
+  it('names what a slow store has not stored in time, and goes on', async () => {
+    const writer = { write: () => new Promise<never>(() => {}), close: () => {} }
+    const limits = { maxConcurrent: 1, maxQueueBytes: 1 << 20, maxQueueAgeMs: 10 }
+    const store = new UploadQueue(writer, { name: 's', ...limits })
+    const { requests, plugin } = await capture('full', store)
+    assert.deepEqual(
+      requests.map(({ artifacts }) => artifacts.map(({ kind }) => kind)),
+      [[1, 2, 3], [1]],
+    )
+    const { artifactsStored, artifactsUnderway, artifactsFailed } = plugin.stats()
+    assert.deepEqual([artifactsStored, artifactsUnderway, artifactsFailed], [0, 4, 0])
+    await store.close(0)
+    assert.equal(store.stats().failedNamed, 4)
   })
 })

@@ -18,6 +18,12 @@ static __always_inline u64 process_start(struct task_struct *task)
 	return task->group_leader->start_boottime;
 }
 
+/* Counts the execs of the process and of those it was forked from; the same in all its threads. */
+static __always_inline u32 process_image(struct task_struct *task)
+{
+	return task->self_exec_id;
+}
+
 /* True if it went into the control ring. */
 static __always_inline bool emit_control(void *record, u64 size)
 {
@@ -39,6 +45,7 @@ static __always_inline bool emit_open(struct stream *stream, u64 object)
 		.start_ns = process_start(bpf_get_current_task_btf()),
 		.pid = pid_tgid >> 32,
 		.thread_id = (u32)pid_tgid,
+		.image = process_image(bpf_get_current_task_btf()),
 	};
 
 	return emit_control(&record, sizeof(record));

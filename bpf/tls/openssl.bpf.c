@@ -86,7 +86,12 @@ static __always_inline u64 transferred_bytes(struct call *call, struct pt_regs *
 
 static __always_inline struct stream *find_stream(struct call *call, u32 pid, u64 start_ns, u64 bytes)
 {
-	struct stream_key key = { .object = call->object, .start_ns = start_ns, .pid = pid };
+	struct stream_key key = {
+		.object = call->object,
+		.start_ns = start_ns,
+		.pid = pid,
+		.image = process_image(bpf_get_current_task_btf()),
+	};
 	struct stream *stream = bpf_map_lookup_elem(&streams, &key);
 	struct stream fresh = {};
 
@@ -180,6 +185,7 @@ int tls_free(struct pt_regs *ctx)
 	struct stream *stream;
 
 	key.start_ns = process_start(bpf_get_current_task_btf());
+	key.image = process_image(bpf_get_current_task_btf());
 	stream = bpf_map_lookup_elem(&streams, &key);
 	if (!stream)
 		return 0;

@@ -137,6 +137,14 @@ export const storeSchema = z.discriminatedUnion('type', [
       .min(MIB)
       .default(128 * MIB)
       .describe('Bytes waiting; more are dropped and counted.'),
+    max_queue_age_ms: z
+      .int()
+      .min(1)
+      .max(600_000)
+      .default(5000)
+      .describe(
+        'Wait of the oldest object above which new bodies are dropped and counted; at twice it, header objects too, and events go out without waiting longer.',
+      ),
   }),
   z.strictObject({
     type: z.literal('directory'),

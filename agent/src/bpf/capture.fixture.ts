@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
-import type { CaptureOptions } from './capture.js'
+import { Capture, type CaptureOptions } from './capture.js'
 import type { BpfEvent, DataEvent, SocketEvent } from './events.js'
 
 export const MIB = 1024 * 1024
@@ -66,8 +66,14 @@ export class RawServer {
 /** Keeps what a capture says, payload copied. */
 export class Recorder {
   readonly events: BpfEvent[] = []
+  /** Executables that streams were of, as known when their data came. */
+  readonly exes = new Map<bigint, Set<string>>()
 
-  onEvent(event: BpfEvent): void {
+  onEvent(event: BpfEvent, capture: Capture): void {
+    if (event.kind === 'data') {
+      const exes = this.exes.get(event.streamId) ?? new Set()
+      this.exes.set(event.streamId, exes.add(capture.processes.lookup(event.process).exe))
+    }
     this.events.push(event.kind === 'data' ? { ...event, bytes: Uint8Array.from(event.bytes) } : event)
   }
 
@@ -118,6 +124,20 @@ export const everything: CaptureOptions = {
   logger: quiet,
 }
 
+/** Captures everything but for the options given, while use runs. */
+export async function withCapture(
+  options: Partial<CaptureOptions>,
+  use: (recorder: Recorder, capture: Capture) => Promise<void>,
+): Promise<void> {
+  const recorder = new Recorder()
+  const capture = await Capture.start({ ...everything, ...options }, recorder)
+  try {
+    await use(recorder, capture)
+  } finally {
+    await capture.stop()
+  }
+}
+
 export const pythonClient = `
 import ssl, sys, urllib.request
 context = ssl._create_unverified_context()
@@ -160,5 +180,34 @@ int main(int argc, char **argv)
   getchar();
   SSL_write(&object, map, bytes);
   if (argc > 3) SSL_write(&object, argv[3], 1);
+  return 0;
+}`
+
+/** A request by urllib, its connection kept; then the process becomes curl: URL BODY_FILE. */
+export const pythonThenCurl = `
+import os, ssl, sys, urllib.request
+url, body = sys.argv[1:]
+context = ssl._create_unverified_context()
+answer = urllib.request.urlopen(urllib.request.Request(url, data=open(body, 'rb').read()), context=context)
+answer.read()
+os.execvp('curl', ['curl', '-sk', '--http1.1', '-o', '/dev/null', url])
+`
+
+/** Writes MIBS through an object, then becomes PROGRAM, which writes through one at the same address. */
+export const sameObjectAgain = `
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int SSL_read(void *object, void *buffer, int bytes) { return bytes; }
+int SSL_write(void *object, const void *buffer, int bytes) { return bytes; }
+static int object;
+static char buffer[1 << 20];
+int main(int argc, char **argv)
+{
+  int mibs = atoi(argv[1]);
+  if (argc > 2) getchar();
+  for (int i = 0; i < sizeof(buffer); i++) buffer[i] = argc;
+  for (int i = 0; i < mibs; i++) SSL_write(&object, buffer, sizeof(buffer));
+  if (argc > 2) execl(argv[2], argv[2], argv[1], (char *)0);
   return 0;
 }`

@@ -1,22 +1,23 @@
 import assert from 'node:assert/strict'
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import {
-  everything,
   MIB,
   pythonClient,
   pythonServer,
+  pythonThenCurl,
   RawServer,
-  Recorder,
+  sameObjectAgain,
   shell,
   until,
   untouchedBuffer,
+  withCapture,
 } from './capture.fixture.js'
-import { Capture, type CaptureOptions } from './capture.js'
+import type { CaptureOptions } from './capture.js'
 import type { DataEvent, ExecEvent, LossEvent } from './events.js'
 import { checkHost } from './preflight.js'
 
@@ -44,19 +45,6 @@ describe('Capture', function () {
     server.close()
     rmSync(directory, { recursive: true })
   })
-
-  async function withCapture(
-    options: Partial<CaptureOptions>,
-    use: (recorder: Recorder, capture: Capture) => Promise<void>,
-  ): Promise<void> {
-    const recorder = new Recorder()
-    const capture = await Capture.start({ ...everything, ...options }, recorder)
-    try {
-      await use(recorder, capture)
-    } finally {
-      await capture.stop()
-    }
-  }
 
   function client(name: string, bodyPath: string): Promise<{ stdout: Buffer; pid: number }> {
     const url = `https://127.0.0.1:${port}/upload`
@@ -207,6 +195,50 @@ describe('Capture', function () {
       assert.equal(exec.parentPid, process.pid)
       assert.equal(capture.processes.lookup(exec.process).exe, '/usr/bin/true')
       assert.equal(exits()[0]?.status, 0)
+    })
+  })
+
+  it('tells a program from the one that its process becomes by exec', async () => {
+    await withCapture({}, async (recorder) => {
+      server.response = randomBytes(MIB)
+      const bodyPath = join(directory, 'body')
+      writeFileSync(bodyPath, randomBytes(MIB))
+      const child = spawn('python3', ['-c', pythonThenCurl, `https://127.0.0.1:${port}/`, bodyPath])
+      await until('the exit', () => recorder.ofKind('exit').some((event) => event.process.pid === child.pid))
+      for (const [at, exe] of [/\/python3[.\d]*$/, /^\/usr\/bin\/curl$/].entries()) {
+        const carried = server.carried.at(at - 2)
+        const socket = recorder.socketFrom(carried?.port ?? 0)
+        assert.ok(carried && socket)
+        assert.equal(socket.process.pid, child.pid)
+        assert.ok(recorder.plaintext(socket.streamId, 'write').equals(carried.received))
+        assert.ok(recorder.plaintext(socket.streamId, 'read').equals(carried.sent))
+        assert.match([...(recorder.exes.get(socket.streamId) ?? [])].join(' and '), exe)
+      }
+    })
+  })
+
+  it('ends at exec the streams of the old program, also where the new one has an object at the same place', async () => {
+    const [source, first, second] = ['same.c', 'first', 'second'].map((name) => join(directory, name))
+    assert.ok(source && first && second)
+    writeFileSync(source, sameObjectAgain)
+    execFileSync('gcc', ['-no-pie', '-o', first, source])
+    linkSync(first, second)
+    await withCapture({ targets: { mode: 'children' } }, async (recorder, capture) => {
+      const sites = capture.stats().probes
+      const child = spawn(first, ['4', second], { stdio: ['pipe', 'ignore', 'inherit'] })
+      await until('the probes', () => capture.stats().probes > sites)
+      child.stdin.end('go')
+      await until('the exit', () => recorder.ofKind('exit').some((event) => event.process.pid === child.pid))
+      const ofChild = recorder.events.filter((event) => event.process.pid === child.pid)
+      const kinds = ofChild.map((event) => event.kind)
+      const runs = kinds.filter((kind, index) => kinds[index - 1] !== kind)
+      assert.deepEqual(runs, ['fork', 'exec', 'data', 'close', 'exec', 'data', 'close', 'exit'])
+      assert.deepEqual(
+        [...recorder.exes.values()].map((exes) => [...exes]),
+        [[first], [second]],
+      )
+      for (const [at, id] of [...recorder.exes.keys()].entries())
+        assert.ok(recorder.plaintext(id, 'write').equals(Buffer.alloc(4 * MIB, 3 - at)))
     })
   })
 

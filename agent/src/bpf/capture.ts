@@ -1,9 +1,11 @@
 /** The kernel side as one object: start, events, statistics, stop. */
 
+import type { ProcessInfo } from '../exchange/exchange.js'
 import type { IgnoreRules } from '../processes/ignore.js'
 import { ProcessTable } from '../processes/table.js'
 import { LibraryDiscovery } from '../tls/discovery.js'
-import type { BpfEvent, CloseEvent, ExitEvent, LossEvent, LossReason } from './events.js'
+import { Backlog, type PendingEvent, type PendingExec } from './backlog.js'
+import type { BpfEvent, ExecEvent, ForkEvent, LossReason } from './events.js'
 import { structs } from './layout.js'
 import type { BatchCallback } from './native.js'
 import { type KernelCounters, type KernelFeatures, type OptionalFeature, Probes } from './probes.js'
@@ -61,8 +63,6 @@ export interface CaptureStats {
   readonly kernel: KernelCounters
 }
 
-type Deferred = { readonly event: CloseEvent | ExitEvent | LossEvent; readonly afterPosition: number }
-
 const BATCH_BUFFERS = 4
 const BATCH_BUFFER_BYTES = 2 * 1024 * 1024
 const RESCAN_INTERVAL_MS = 10_000
@@ -80,7 +80,7 @@ export class Capture {
   readonly #streams: StreamTable
   readonly #marks: TargetMarks
   readonly #discovery: LibraryDiscovery
-  readonly #deferred: Deferred[] = []
+  readonly #backlog = new Backlog()
   #readers: RecordReader[] = []
   #events = 0
   #bytes = 0
@@ -198,7 +198,7 @@ export class Capture {
     await this.#discovery.stop()
     await this.#probes.object.detachAll()
     await this.#probes.object.finishRings()
-    this.#flushDeferred(Number.POSITIVE_INFINITY)
+    this.#applyAll(this.#backlog.takeRead(Number.POSITIVE_INFINITY))
     this.#handler.onBatchEnd()
     this.#finalCounters = this.#probes.counters()
     this.#probes.object.close()
@@ -227,33 +227,30 @@ export class Capture {
     this.#batches++
     reader.forEach(0, controlBytes, (record) => this.#onControl(record, produced))
     reader.forEach(controlBytes, controlBytes + dataBytes, (record) => this.#onData(record))
-    this.#flushDeferred(position)
+    this.#applyAll(this.#backlog.takeRead(position))
     this.#handler.onBatchEnd()
   }
 
-  /** Ends wait until the data ring has been read as far as it was filled when they were seen: data comes first. */
+  /** Ends wait in the backlog: data comes first. */
   #onControl(record: KernelRecord, produced: number): void {
     switch (record.kind) {
       case 'open':
         for (const stream of this.#streams.open(record)) this.#evict(stream, record.timeNs)
         return
       case 'exec':
-        this.#marks.apply(this.processes.onExec(record))
-        this.#discovery.onExec(record.process.pid)
-        this.#emit(record)
+        this.#onExec(record, produced)
         return
       case 'fork':
-        this.processes.onFork(record)
-        this.#marks.onFork(record.process.pid, record.parentPid)
-        this.#emit(record)
+        this.#onFork(record)
         return
       case 'socket':
-        if (!this.#marks.isIgnored(record.process.pid)) this.#emit(record)
+        if (this.#backlog.nextImage(record.process.pid) === undefined) this.#emitWanted(record)
+        else this.#backlog.push({ kind: 'other', event: record }, produced)
         return
       case 'close':
       case 'exit':
       case 'loss':
-        this.#deferred.push({ event: record, afterPosition: produced })
+        this.#backlog.push({ kind: 'other', event: record }, produced)
         return
       case 'data':
         throw new Error('a data record in the control ring')
@@ -263,48 +260,84 @@ export class Capture {
   #onData(record: KernelRecord): void {
     if (record.kind !== 'data' && record.kind !== 'loss')
       throw new Error(`a record of kind ${record.kind} in the data ring`)
-    if (this.#marks.isIgnored(record.process.pid)) return
+    const { pid } = record.process
+    if (this.#backlog.nextImage(pid) !== undefined)
+      this.#applyAll(this.#backlog.takeReplaced(pid, record.timeNs))
+    if (this.#marks.isIgnored(pid)) return
     const stream = this.#streams.find(record.streamId)
     if (stream !== undefined) stream.lastNs = record.timeNs
     if (record.kind === 'data') this.#bytes += record.bytes.length
     this.#emit(record)
   }
 
-  #flushDeferred(position: number): void {
-    let done = 0
-    for (const { event, afterPosition } of this.#deferred) {
-      if (afterPosition > position) break
-      done++
-      this.#onEnd(event)
+  /** Discovery is at once; what the process is changes when the data of the old program has been read. */
+  #onExec(event: ExecEvent, produced: number): void {
+    const { pid } = event.process
+    this.#discovery.onExec(pid)
+    const pending: PendingExec = {
+      kind: 'exec',
+      event,
+      info: this.processes.describe(event),
+      streams: this.#streams.ofProcess(event.process),
     }
-    if (done > 0) this.#deferred.splice(0, done)
+    const mayHaveData = pending.streams.length > 0 || this.#backlog.nextImage(pid) !== undefined
+    if (mayHaveData) this.#backlog.push(pending, produced)
+    else this.#applyExec(pending)
   }
 
-  #onEnd(event: Deferred['event']): void {
-    const ignored = this.#marks.isIgnored(event.process.pid)
+  #onFork(event: ForkEvent): void {
+    const parent: ProcessInfo | undefined = this.#backlog.nextImage(event.parentPid)
+    const child = this.processes.onFork(event, parent)
+    // The mark of a parent whose exec waits is not made yet: there is none to inherit.
+    if (parent !== undefined && child !== undefined) this.#marks.apply(child)
+    else this.#marks.onFork(event.process.pid, event.parentPid)
+    this.#emit(event)
+  }
+
+  #applyAll(pending: readonly PendingEvent[]): void {
+    for (const each of pending) this.#apply(each)
+  }
+
+  #apply(pending: PendingEvent): void {
+    if (pending.kind === 'exec') {
+      this.#applyExec(pending)
+      return
+    }
+    const { event } = pending
     if (event.kind === 'exit') {
       for (const stream of this.#streams.ofProcess(event.process)) this.#close(stream, event.timeNs)
       this.#discovery.onExit(event.process.pid)
       this.#marks.onExit(event.process.pid)
       this.#emit(event)
       this.processes.onExit(event)
-    } else if (!ignored) {
-      this.#emit(event)
+      return
     }
+    this.#emitWanted(event)
     if (event.kind === 'close') this.#streams.close(event.streamId)
+  }
+
+  #applyExec({ event, info, streams }: PendingExec): void {
+    for (const stream of streams)
+      if (this.#streams.find(stream.id) !== undefined) this.#close(stream, event.timeNs)
+    this.processes.onExec(info)
+    this.#marks.apply(info)
+    this.#emit(event)
   }
 
   /** Ends a stream that the kernel side still knows. */
   #close(stream: Stream, timeNs: bigint): void {
     this.#probes.object.remove('streams', streamKey(stream))
-    if (!this.#marks.isIgnored(stream.process.pid))
-      this.#emit({ kind: 'close', process: stream.process, streamId: stream.id, timeNs })
+    this.#emitWanted({ kind: 'close', process: stream.process, streamId: stream.id, timeNs })
     this.#streams.close(stream.id)
   }
 
   #evict(stream: Stream, timeNs: bigint): void {
     this.#streamsEvicted++
     this.#close(stream, timeNs)
+  }
+
+  #emitWanted(event: BpfEvent): void {
+    if (!this.#marks.isIgnored(event.process.pid)) this.#emit(event)
   }
 
   #emit(event: BpfEvent): void {
@@ -320,5 +353,6 @@ function streamKey(stream: Stream): Uint8Array {
   view.setBigUint64(at.object, stream.object, true)
   view.setBigUint64(at.start_ns, stream.process.startNs, true)
   view.setUint32(at.pid, stream.process.pid, true)
+  view.setUint32(at.image, stream.image, true)
   return bytes
 }

@@ -66,7 +66,7 @@ export const structs = {
     lost_bytes: 48,
   },
   open_record: {
-    bytes: 48,
+    bytes: 56,
     kind: 0,
     pad: 2,
     library_id: 4,
@@ -76,6 +76,8 @@ export const structs = {
     start_ns: 32,
     pid: 40,
     thread_id: 44,
+    image: 48,
+    pad2: 52,
   },
   socket_record: {
     bytes: 80,
@@ -122,5 +124,5 @@ export const structs = {
     storage_failed: 96,
     socket_ambiguous: 104,
   },
-  stream_key: { bytes: 24, object: 0, start_ns: 8, pid: 16, pad: 20 },
+  stream_key: { bytes: 24, object: 0, start_ns: 8, pid: 16, image: 20 },
 } as const

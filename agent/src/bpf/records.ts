@@ -24,6 +24,8 @@ export interface OpenRecord {
   readonly streamId: bigint
   /** Address of the object: with the process the key of the kernel's stream table. */
   readonly object: bigint
+  /** Tells the programs apart that a process becomes by exec. */
+  readonly image: number
   readonly libraryId: number
 }
 
@@ -155,6 +157,7 @@ export class RecordReader {
       timeNs: this.#u64(at + open.time_ns),
       streamId: this.#u64(at + open.stream_id),
       object: this.#u64(at + open.object),
+      image: this.#u32(at + open.image),
       libraryId: this.#u32(at + open.library_id),
     }
   }

@@ -11,6 +11,7 @@ function opened(table: StreamTable, id: number, process = first, timeNs = BigInt
     timeNs,
     streamId: BigInt(id),
     object: BigInt(id * 8),
+    image: 1,
     libraryId: 0,
   })
 }

@@ -6,6 +6,7 @@ export interface Stream {
   readonly id: bigint
   readonly process: ProcessKey
   readonly object: bigint
+  readonly image: number
   readonly libraryId: number
   lastNs: bigint
 }
@@ -32,8 +33,8 @@ export class StreamTable {
 
   /** Takes the stream in and returns those that had to go for it, which are forgotten here. */
   open(record: OpenRecord): Stream[] {
-    const { process, object, libraryId, streamId: id, timeNs } = record
-    this.#byId.set(id, { id, process, object, libraryId, lastNs: timeNs })
+    const { process, object, image, libraryId, streamId: id, timeNs } = record
+    this.#byId.set(id, { id, process, object, image, libraryId, lastNs: timeNs })
     const key = processText(process)
     const ofProcess = this.#byProcess.get(key)
     if (ofProcess === undefined) this.#byProcess.set(key, new Set([id]))

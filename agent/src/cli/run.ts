@@ -67,6 +67,7 @@ function start(
     targets: { mode: 'children' },
     config: { ...config, capture: { ...config.capture, max_body_bytes: maxBodyBytes } },
     logger: terminal.logger,
+    wantsBodies: true,
     onExchange,
     onConnectionPart: () => {},
   })

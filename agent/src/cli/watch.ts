@@ -70,6 +70,7 @@ function start(
     targets: options.pid.length === 0 ? { mode: 'all' } : { mode: 'only', pids: options.pid },
     config: { ...config, capture: { ...config.capture, max_body_bytes: options.maxBody } },
     logger: terminal.logger,
+    wantsBodies: true,
     onExchange,
     onConnectionPart: () => {},
   })

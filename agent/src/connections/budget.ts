@@ -5,6 +5,8 @@ const MAX_DROPS_AT_ONCE = 16
 
 /** Who holds bytes and can let go of the part that matters least. */
 export interface Holder {
+  /** Kept by the budget: bytes held now. */
+  heldBytes: number
   /** Frees kept bodies; returns bytes given back. They are given back through Budget.release as well. */
   dropBodies(): number
 }
@@ -20,7 +22,8 @@ export class Budget {
   /** Requests for memory that were refused. */
   refusals = 0
   readonly #maxBytes: number
-  readonly #held = new Map<Holder, number>()
+  /** In the order in which they began to hold. */
+  readonly #holders = new Set<Holder>()
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
@@ -32,21 +35,21 @@ export class Budget {
       return false
     }
     this.usedBytes += bytes
-    this.#held.set(holder, (this.#held.get(holder) ?? 0) + bytes)
+    if (holder.heldBytes === 0) this.#holders.add(holder)
+    holder.heldBytes += bytes
     return true
   }
 
   release(holder: Holder, bytes: number): void {
     if (bytes === 0) return
     this.usedBytes -= bytes
-    const left = (this.#held.get(holder) ?? 0) - bytes
-    if (left > 0) this.#held.set(holder, left)
-    else this.#held.delete(holder)
+    holder.heldBytes -= bytes
+    if (holder.heldBytes === 0) this.#holders.delete(holder)
   }
 
   #makeRoom(bytes: number): boolean {
     let asked = 0
-    for (const holder of this.#held.keys()) {
+    for (const holder of this.#holders) {
       if (++asked > MAX_DROPS_AT_ONCE) break
       this.droppedBodyBytes += holder.dropBodies()
       if (this.usedBytes + bytes <= this.#maxBytes) return true
@@ -57,9 +60,6 @@ export class Budget {
 
   /** What it still holds are heads: others are asked first next time. */
   #moveToEnd(holder: Holder): void {
-    const held = this.#held.get(holder)
-    if (held === undefined) return
-    this.#held.delete(holder)
-    this.#held.set(holder, held)
+    if (this.#holders.delete(holder)) this.#holders.add(holder)
   }
 }

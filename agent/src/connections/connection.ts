@@ -46,6 +46,7 @@ export class Connection implements ParserHost {
   readonly process: ProcessKey
   /** Unix epoch nanoseconds of the latest record. */
   lastSeenNs: bigint
+  heldBytes = 0
   readonly #openedNs: bigint
   readonly #around: ConnectionSurroundings
   readonly #read: ByteStream
@@ -65,7 +66,7 @@ export class Connection implements ParserHost {
   #exchanges = 0
 
   constructor(streamId: bigint, process: ProcessKey, openedNs: bigint, around: ConnectionSurroundings) {
-    this.id = around.ids.next()
+    this.id = around.ids.nextLasting()
     this.streamId = streamId
     this.process = process
     this.lastSeenNs = openedNs

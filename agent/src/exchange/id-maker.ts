@@ -3,6 +3,7 @@ import { randomFillSync } from 'node:crypto'
 import { V7Generator } from 'uuidv7'
 
 const BLOCK_WORDS = 4096
+const ID_BYTES = 16
 
 /** Ids of one maker rise. */
 export class IdMaker {
@@ -10,9 +11,18 @@ export class IdMaker {
   #used = BLOCK_WORDS
   readonly #generator = new V7Generator({ nextUint32: () => this.#nextWord() })
 
-  /** A UUIDv7, 16 bytes. */
-  next(): Uint8Array {
-    return this.#generator.generate().bytes
+  /** A UUIDv7, 16 bytes; from the pool of small buffers, so not for what lives long. */
+  next(): Buffer {
+    const id = Buffer.allocUnsafe(ID_BYTES)
+    id.set(this.#generator.generate().bytes)
+    return id
+  }
+
+  /** The same, with memory of its own. */
+  nextLasting(): Buffer {
+    const id = Buffer.allocUnsafeSlow(ID_BYTES)
+    id.set(this.#generator.generate().bytes)
+    return id
   }
 
   #nextWord(): number {

@@ -17,7 +17,7 @@ import type { Artifact, ArtifactKind } from './artifact.js'
 import type { ConnectionPart } from './connection-part.js'
 import type { HttpExchange, HttpMessage, Peer, ProcessInfo } from './exchange.js'
 import { mediaTypeOf } from './media-type.js'
-import { eventUrl, headerOf } from './url.js'
+import { type EventUrl, eventUrl, headerOf } from './url.js'
 
 const MAX_USER_AGENT_CHARS = 512
 const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}/
@@ -45,6 +45,18 @@ const ARTIFACT_KIND: Record<ArtifactKind, ArtifactRef['kind']> = {
   http_response_body: ArtifactKindMessage.ARTIFACT_KIND_HTTP_RESPONSE_BODY,
 }
 
+type Headers = HttpMessage['headers']
+
+/** What an event says of a request's head. */
+interface RequestFacts {
+  readonly method: string
+  readonly target: string
+  readonly url: EventUrl
+  readonly trace: { readonly traceId: Buffer; readonly spanId: Buffer }
+  readonly contentType: string
+  readonly userAgent: string
+}
+
 /**
  * Makes events of exchanges and connection parts. The same ProcessInfo object gives the same Process
  * message, by which a sink knows that two events share one.
@@ -52,12 +64,14 @@ const ARTIFACT_KIND: Record<ArtifactKind, ArtifactRef['kind']> = {
 export class EventMaker {
   readonly #processes = new WeakMap<ProcessInfo, Process>()
   readonly #peers = new WeakMap<Peer, PeerMessage>()
+  /** By the header list, which heads that are alike share. */
+  readonly #requests = new WeakMap<Headers, RequestFacts>()
+  readonly #responseTypes = new WeakMap<Headers, string>()
 
   /** An exchange with the artifacts that are stored of it. */
   fromHttp(exchange: HttpExchange, artifacts: readonly Artifact[]): EventRecord {
     const { request, response } = exchange
-    const url = eventUrl(exchange)
-    const trace = traceContext(request)
+    const { url, trace, contentType, userAgent } = this.#requestFacts(exchange)
     const endNs = response === undefined || response.endNs < request.endNs ? request.endNs : response.endNs
     const event: Event = {
       eventId: bufferOf(exchange.id),
@@ -82,9 +96,9 @@ export class EventMaker {
           responseBytes: BigInt(response?.wireBytes ?? 0),
           requestBodyBytes: BigInt(request.body?.size ?? 0),
           responseBodyBytes: BigInt(response?.body?.size ?? 0),
-          requestContentType: mediaTypeOf(request),
-          responseContentType: response === undefined ? '' : mediaTypeOf(response),
-          userAgent: (headerOf(request.headers, 'user-agent') ?? '').slice(0, MAX_USER_AGENT_CHARS),
+          requestContentType: contentType,
+          responseContentType: response === undefined ? '' : this.#responseType(response),
+          userAgent,
           completeness: COMPLETENESS[exchange.completeness],
           bytesLost: BigInt(exchange.bytesLost),
           traceId: trace.traceId,
@@ -120,6 +134,30 @@ export class EventMaker {
       },
     }
     return { event, process: this.#process(part.process) }
+  }
+
+  #requestFacts(exchange: HttpExchange): RequestFacts {
+    const { request, method, target } = exchange
+    const known = this.#requests.get(request.headers)
+    if (known?.method === method && known.target === target) return known
+    const facts: RequestFacts = {
+      method,
+      target,
+      url: eventUrl(exchange),
+      trace: traceContext(request),
+      contentType: mediaTypeOf(request),
+      userAgent: (headerOf(request.headers, 'user-agent') ?? '').slice(0, MAX_USER_AGENT_CHARS),
+    }
+    this.#requests.set(request.headers, facts)
+    return facts
+  }
+
+  #responseType(response: HttpMessage): string {
+    const known = this.#responseTypes.get(response.headers)
+    if (known !== undefined) return known
+    const type = mediaTypeOf(response)
+    this.#responseTypes.set(response.headers, type)
+    return type
   }
 
   #process(info: ProcessInfo): Process {
@@ -175,6 +213,8 @@ function elapsed(fromNs: bigint, toNs: bigint): bigint {
   return toNs > fromNs ? toNs - fromNs : 0n
 }
 
+/** A wrapper costs more than the rest of a small event: what is a Buffer stays one. */
 function bufferOf(bytes: Uint8Array): Buffer {
+  if (Buffer.isBuffer(bytes)) return bytes
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }

@@ -27,6 +27,8 @@ export interface HttpCaptureOptions {
 export interface HttpCaptureStats {
   readonly exchanges: number
   readonly artifactsStored: number
+  /** Named by events before they were stored: see stores/backlog.ts. */
+  readonly artifactsUnderway: number
   /** References left out of events because the object was not stored. */
   readonly artifactsFailed: number
   readonly waiting: number
@@ -34,7 +36,8 @@ export interface HttpCaptureStats {
 
 /**
  * An event is written once the fate of all its objects is known, and names those that are stored: who reads
- * an event finds what it names. Without objects it is written at once.
+ * an event finds what it names. What a store that is behind has not stored in time is named as well. Without
+ * objects an event is written at once.
  */
 export class HttpCapture {
   readonly #options: HttpCaptureOptions
@@ -42,6 +45,7 @@ export class HttpCapture {
   #level: CaptureConfig['level']
   #exchanges = 0
   #artifactsStored = 0
+  #artifactsUnderway = 0
   #artifactsFailed = 0
   #loggedAtMs = 0
 
@@ -72,15 +76,18 @@ export class HttpCapture {
     this.#waiting.add(stored)
   }
 
-  /** Resolves when the events of all exchanges so far are written. */
+  /** Resolves when the events of all exchanges so far are written: at once if the store is closed. */
   async drain(): Promise<void> {
     await Promise.allSettled(this.#waiting)
+    if (this.#artifactsFailed === 0) return
+    this.#options.log.warn({ failed: this.#artifactsFailed }, 'objects were not stored, since the start')
   }
 
   stats(): HttpCaptureStats {
     return {
       exchanges: this.#exchanges,
       artifactsStored: this.#artifactsStored,
+      artifactsUnderway: this.#artifactsUnderway,
       artifactsFailed: this.#artifactsFailed,
       waiting: this.#waiting.size,
     }
@@ -88,13 +95,16 @@ export class HttpCapture {
 
   async #store(exchange: Exchange, contents: readonly ArtifactContent[], store: ObjectStore): Promise<void> {
     const results = await Promise.allSettled(
-      contents.map(({ object, contentType, chunks }) => store.put(object, contentType, chunks)),
+      contents.map(({ kind, object, contentType, chunks }) =>
+        store.put(object, contentType, chunks, kind === 'http_headers' ? 'headers' : 'body'),
+      ),
     )
     const artifacts: Artifact[] = []
     contents.forEach(({ kind, object, truncated, contentType }, index) => {
       const result = results[index]
       if (result?.status === 'fulfilled') {
-        this.#artifactsStored++
+        if (result.value === 'stored') this.#artifactsStored++
+        else this.#artifactsUnderway++
         artifacts.push({ kind, object, truncated, contentType, store: store.name })
       } else this.#countFailure(result?.reason)
     })

@@ -33,7 +33,7 @@ describe('ProcessTable', () => {
   it('knows from exec what is gone before anyone can look', () => {
     const { table } = tableWith()
     const key = { pid: GONE, startNs: 123n }
-    table.onExec(execOf(key))
+    table.onExec(table.describe(execOf(key)))
     const info = table.lookup(key)
     assert.deepEqual(
       [info.exe, info.comm, info.argv, info.uid],
@@ -45,14 +45,14 @@ describe('ProcessTable', () => {
   it('remembers an ended process for the given time, then no longer', () => {
     const { table, clock } = tableWith()
     const key = { pid: GONE, startNs: 123n }
-    table.onExec(execOf(key))
+    table.onExec(table.describe(execOf(key)))
     table.onExit({ kind: 'exit', process: key, timeNs: 5n, status: 0 })
     assert.equal(table.size, 0)
     clock.ms = 4999
     assert.equal(table.lookup(key).comm, 'short')
     clock.ms = 5001
     const other = { pid: GONE - 1, startNs: 9n }
-    table.onExec(execOf(other))
+    table.onExec(table.describe(execOf(other)))
     table.onExit({ kind: 'exit', process: other, timeNs: 5n, status: 0 })
     assert.equal(table.lookup(key).comm, '')
   })
@@ -61,9 +61,9 @@ describe('ProcessTable', () => {
     const { table } = tableWith()
     const first = { pid: GONE, startNs: 1n }
     const second = { pid: GONE, startNs: 2n }
-    table.onExec(execOf(first, { comm: 'first' }))
+    table.onExec(table.describe(execOf(first, { comm: 'first' })))
     table.onExit({ kind: 'exit', process: first, timeNs: 3n, status: 0 })
-    table.onExec(execOf(second, { comm: 'second' }))
+    table.onExec(table.describe(execOf(second, { comm: 'second' })))
     table.onExit({ kind: 'exit', process: first, timeNs: 4n, status: 0 })
     assert.equal(table.lookup(first).comm, 'first')
     assert.equal(table.lookup(second).comm, 'second')
@@ -74,11 +74,11 @@ describe('ProcessTable', () => {
     const { table } = tableWith()
     const parent = { pid: GONE, startNs: 1n }
     const child = { pid: GONE - 1, startNs: 2n }
-    table.onExec(execOf(parent))
+    table.onExec(table.describe(execOf(parent)))
     table.onFork({ kind: 'fork', process: child, parentPid: parent.pid, timeNs: 2n })
     assert.equal(table.lookup(child).exe, '/usr/bin/short')
     assert.equal(table.lookup(child).parentPid, parent.pid)
-    table.onExec(execOf(child, { exe: '/usr/bin/other', comm: 'other' }))
+    table.onExec(table.describe(execOf(child, { exe: '/usr/bin/other', comm: 'other' })))
     assert.equal(table.lookup(child).exe, '/usr/bin/other')
     assert.equal(table.lookup(parent).exe, '/usr/bin/short')
   })
@@ -105,7 +105,7 @@ describe('ProcessTable', () => {
 
   it('holds no more than its limit and counts what had to go', () => {
     const { table } = tableWith(10)
-    for (let i = 0; i < 25; i++) table.onExec(execOf({ pid: GONE - i, startNs: BigInt(i) }))
+    for (let i = 0; i < 25; i++) table.onExec(table.describe(execOf({ pid: GONE - i, startNs: BigInt(i) })))
     assert.equal(table.size, 10)
     assert.equal(table.evicted, 15)
     assert.equal(table.lookup({ pid: GONE - 24, startNs: 24n }).comm, 'short')

@@ -49,10 +49,11 @@ export class ProcessTable {
     })
   }
 
-  onExec(event: ExecEvent): ProcessInfo {
+  /** What the process becomes, to be read while it lives; known here from onExec on. */
+  describe(event: ExecEvent): ProcessInfo {
     const { pid } = event.process
     const cgroup = readCgroup(pid) ?? this.#live.get(pid)?.info.cgroup ?? ''
-    const info: ProcessInfo = {
+    return {
       ...event.process,
       parentPid: event.parentPid,
       uid: event.uid,
@@ -63,16 +64,18 @@ export class ProcessTable {
       containerId: containerIdOf(cgroup),
       cgroup,
     }
-    this.#add({ info, inexact: false, endedMs: undefined })
-    return info
   }
 
-  /** A child is what its parent is until it execs. */
-  onFork(event: ForkEvent): void {
-    const parent = this.#live.get(event.parentPid)?.info
-    if (parent === undefined) return
+  onExec(info: ProcessInfo): void {
+    this.#add({ info, inexact: false, endedMs: undefined })
+  }
+
+  /** A child is what its parent is until it execs; undefined if nobody knows that one. */
+  onFork(event: ForkEvent, parent = this.#live.get(event.parentPid)?.info): ProcessInfo | undefined {
+    if (parent === undefined) return undefined
     const info = { ...parent, ...event.process, parentPid: event.parentPid }
     this.#add({ info, inexact: false, endedMs: undefined })
+    return info
   }
 
   onExit(event: ExitEvent): void {

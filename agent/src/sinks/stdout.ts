@@ -1,7 +1,7 @@
 /** Events as lines: JSON for programs, text for people. */
 import type { Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Event, Process } from '../../../gen/cleartap/event/v1/event.js'
+import { JsonLines } from './json-line.js'
 import type { EventRecord, EventSink } from './sink.js'
 import { formatText } from './text-line.js'
 
@@ -28,6 +28,7 @@ export interface StdoutSinkStats {
  */
 export class StdoutSink implements EventSink {
   readonly #options: StdoutSinkOptions
+  readonly #json = new JsonLines()
   /** Lines of this turn of the event loop. */
   #lines = ''
   #isFlushDue = false
@@ -40,7 +41,7 @@ export class StdoutSink implements EventSink {
 
   write(record: EventRecord): void {
     const line =
-      this.#options.format === 'json' ? formatJson(record) : formatText(record, this.#options.colour)
+      this.#options.format === 'json' ? this.#json.format(record) : formatText(record, this.#options.colour)
     if (line === undefined) return
     if (this.#options.output.writableLength > MAX_WAITING_BYTES) {
       this.#dropped++
@@ -76,16 +77,4 @@ export class StdoutSink implements EventSink {
     this.#lines = ''
     this.#options.output.write(lines)
   }
-}
-
-/** A process is one message for all its events. */
-const processJson = new WeakMap<Process, string>()
-
-function formatJson({ event, process }: EventRecord): string {
-  let processText = processJson.get(process)
-  if (processText === undefined) {
-    processText = JSON.stringify(Process.toJSON(process))
-    processJson.set(process, processText)
-  }
-  return `{"event":${JSON.stringify(Event.toJSON(event))},"process":${processText}}`
 }

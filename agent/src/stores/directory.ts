@@ -7,6 +7,7 @@ import { type ObjectWriter, UploadQueue, type WriteOutcome } from './upload-queu
 
 const MAX_CONCURRENT_WRITES = 8
 const MAX_QUEUE_BYTES = 128 * 1024 * 1024
+const MAX_QUEUE_AGE_MS = 5000
 /** A key is made by the agent, but it becomes a path here: nothing that leads elsewhere. */
 const KEY = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/
 
@@ -17,6 +18,7 @@ export function createDirectoryStore(config: DirectoryStoreConfig): UploadQueue 
     name: config.name,
     maxConcurrent: MAX_CONCURRENT_WRITES,
     maxQueueBytes: MAX_QUEUE_BYTES,
+    maxQueueAgeMs: MAX_QUEUE_AGE_MS,
   })
 }
 

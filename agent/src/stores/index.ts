@@ -8,7 +8,7 @@ import type { UploadQueue, UploadStats } from './upload-queue.js'
 
 export { type MemoryObject, MemoryStore } from './memory.js'
 export type { StdoutStoreStats } from './stdout.js'
-export type { ObjectStore, StoredObject } from './store.js'
+export type { ObjectStore, PutOutcome, StoredObject } from './store.js'
 export type { UploadStats } from './upload-queue.js'
 
 export interface StoreDependencies {

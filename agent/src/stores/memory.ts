@@ -1,5 +1,5 @@
 /** Objects kept in memory, for tests and for reading back. */
-import type { ObjectStore, StoredObject } from './store.js'
+import type { ObjectStore, PutOutcome, StoredObject } from './store.js'
 
 export interface MemoryObject {
   readonly object: StoredObject
@@ -20,14 +20,15 @@ export class MemoryStore implements ObjectStore {
     this.#maxBytes = maxBytes
   }
 
-  async put(object: StoredObject, contentType: string, chunks: readonly Uint8Array[]): Promise<void> {
-    if (this.objects.has(object.key)) return
+  async put(object: StoredObject, contentType: string, chunks: readonly Uint8Array[]): Promise<PutOutcome> {
+    if (this.objects.has(object.key)) return 'stored'
     if (this.bytes + object.size > this.#maxBytes) {
       this.dropped++
       throw new Error(`store ${this.name}: ${this.#maxBytes} bytes are in use`)
     }
     this.bytes += object.size
     this.objects.set(object.key, { object, contentType, bytes: Buffer.concat(chunks) })
+    return 'stored'
   }
 
   async close(): Promise<void> {}

@@ -35,6 +35,7 @@ export function createS3Store(
     name: config.name,
     maxConcurrent: config.max_concurrent_uploads,
     maxQueueBytes: config.max_queue_bytes,
+    maxQueueAgeMs: config.max_queue_age_ms,
   })
 }
 
@@ -62,6 +63,7 @@ class S3Writer implements ObjectWriter {
     object: StoredObject,
     contentType: string,
     chunks: readonly Uint8Array[],
+    signal: AbortSignal,
   ): Promise<WriteOutcome> {
     const [first] = chunks
     const body = chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks)
@@ -74,6 +76,7 @@ class S3Writer implements ObjectWriter {
           ContentLength: object.size,
           ContentType: contentType,
         }),
+        { abortSignal: signal },
       )
       return { kind: 'stored' }
     } catch (cause) {

@@ -1,6 +1,6 @@
 /** Objects as JSON lines: {"key", "contentType", "size", and "text" or "base64"}. */
 import type { Writable } from 'node:stream'
-import type { ObjectStore, StoredObject } from './store.js'
+import type { ObjectStore, PutOutcome, StoredObject } from './store.js'
 
 /** Bytes waiting for a slow reader; more objects are refused and counted. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024
@@ -21,7 +21,7 @@ export class StdoutStore implements ObjectStore {
     this.#output = output
   }
 
-  async put(object: StoredObject, contentType: string, chunks: readonly Uint8Array[]): Promise<void> {
+  async put(object: StoredObject, contentType: string, chunks: readonly Uint8Array[]): Promise<PutOutcome> {
     if (this.#output.writableLength > MAX_WAITING_BYTES) {
       this.#dropped++
       throw new Error(`store ${this.name}: standard output is not read`)
@@ -30,16 +30,21 @@ export class StdoutStore implements ObjectStore {
     const line = JSON.stringify({ key, contentType, size, ...contentOf(Buffer.concat(chunks)) })
     this.#storedObjects++
     this.#output.write(`${line}\n`)
+    return 'stored'
   }
 
   stats(): StdoutStoreStats {
     return { storedObjects: this.#storedObjects, dropped: this.#dropped }
   }
 
-  async close(): Promise<void> {
+  async close(graceMs: number): Promise<void> {
     if (this.#output.writableLength === 0 || this.#output.destroyed) return
     await new Promise<void>((resolve) => {
-      this.#output.write('', () => resolve())
+      const timer = setTimeout(resolve, graceMs)
+      this.#output.write('', () => {
+        clearTimeout(timer)
+        resolve()
+      })
     })
   }
 }

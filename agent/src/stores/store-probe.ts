@@ -31,13 +31,13 @@ const puts = order.sizes.map(async (size) => {
   const result = await store
     .put(object, order.contentType, [bytes.subarray(0, middle), bytes.subarray(middle)])
     .then(
-      () => 'stored',
+      (outcome): string => outcome,
       (error: unknown) => (error instanceof Error ? error.message : String(error)),
     )
   return { key: object.key, result }
 })
 const outcomes = await Promise.all(puts)
-await store.close()
+await store.close(60_000)
 const results = outcomes.map(({ result }) => result)
 const keys = outcomes.map(({ key }) => key)
 process.stdout.write(`${JSON.stringify({ results, keys, stats: stats() })}\n`)

@@ -46,7 +46,7 @@ describe('directory store', () => {
     )
     const again = objectOf('two')
     await store.put(again.object, 'text/plain', again.chunks)
-    await store.close()
+    await store.close(5000)
     for (const text of texts) {
       assert.equal(readFileSync(join(directory, 'objects', objectOf(text).object.key), 'utf8'), text)
     }
@@ -61,7 +61,7 @@ describe('directory store', () => {
     for (const key of ['../x', '/x', 'a/../../x', 'a//x', 'a/.', '']) {
       await assert.rejects(store.put({ ...object, key }, 'text/plain', chunks), /not a key/)
     }
-    await store.close()
+    await store.close(5000)
   })
 
   it('rejects and counts what cannot be written when it closes', async () => {
@@ -70,10 +70,10 @@ describe('directory store', () => {
     assert.ok(configured.type === 'directory')
     const { object, chunks } = objectOf('x')
     const put = assert.rejects(configured.store.put(object, 'text/plain', chunks), /cannot write/)
-    await configured.store.close()
+    await configured.store.close(5000)
     await put
     assert.equal(configured.store.stats().failed, 1)
-    await assert.rejects(configured.store.put(object, 'text/plain', chunks), /full or closed/)
+    await assert.rejects(configured.store.put(object, 'text/plain', chunks), /not taken: closed/)
   })
 })
 
@@ -125,7 +125,7 @@ describe('S3 store', () => {
     const { object, chunks } = objectOf('hello')
     await Promise.all([1, 2, 3].map(() => store.put(object, 'text/html', chunks)))
     await store.put(object, 'text/html', chunks)
-    await store.close()
+    await store.close(5000)
     assert.equal(requests.length, 1)
     assert.equal(requests[0]?.url.split('?')[0], `/bucket/${object.key}`)
     assert.equal(requests[0]?.body, 'hello')
@@ -144,7 +144,7 @@ describe('S3 store', () => {
     await assert.rejects(store.put(second.object, 'text/plain', second.chunks), /403/)
     assert.equal(requests.length, 4)
     await store.put(second.object, 'text/plain', second.chunks)
-    await store.close()
+    await store.close(5000)
     assert.deepEqual([store.stats().storedObjects, store.stats().failed], [2, 1])
   })
 
@@ -160,9 +160,9 @@ describe('S3 store', () => {
       results.map(({ status }) => status),
       ['fulfilled', 'fulfilled', 'rejected'],
     )
-    await store.close()
+    await store.close(5000)
     const { storedObjects, dropped, queuedBytes } = store.stats()
-    assert.deepEqual([storedObjects, dropped, queuedBytes], [2, 1, 0])
+    assert.deepEqual([storedObjects, dropped.queue_full, queuedBytes], [2, 1, 0])
   })
 
   it('wants both halves of the credentials', () => {

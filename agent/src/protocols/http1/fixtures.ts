@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Exchange, HttpExchange } from '../../exchange/exchange.js'
 import { IdMaker } from '../../exchange/id-maker.js'
 import type { EndReason, ParserHost, ProtocolParser, Side } from '../protocol.js'
+import { HeadMemory } from './head-memory.js'
 import { createCounters, type Http1Counters, Http1Parser } from './parser.js'
 
 /** Tests run from dist/: the recordings lie beside the sources. */
@@ -67,7 +68,7 @@ export class ParserRun {
         this.heldBytes -= bytes
       },
     }
-    this.parser = new Http1Parser(host, this.counters)
+    this.parser = new Http1Parser(host, this.counters, new HeadMemory())
   }
 
   /** Pushes a copy that is overwritten afterwards: who keeps the view is found out. */

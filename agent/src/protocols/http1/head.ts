@@ -12,6 +12,9 @@ export type Headers = readonly (readonly [name: string, value: string])[]
 export type HeadProblem = 'bad_start_line' | 'bad_field' | 'too_many_fields' | 'framing_conflict'
 
 export interface Head {
+  /** As requestLineOf and statusLineOf have found it; a head is parsed once and seen often. */
+  requestLine?: RequestLine | undefined
+  statusLine?: StatusLine | undefined
   readonly startLine: string
   readonly headers: Headers
   /** Undefined if there is no such field. */
@@ -36,6 +39,18 @@ const LF = 0x0a
 const DIGITS = /^[0-9]{1,15}$/
 const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}) ([^\0-\x20\x7f]+) HTTP\/1\.([01])$/
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: [^\0\r\n]*)?$/
+
+/** The head's start line as a request's; undefined if it is none. */
+export function requestLineOf(head: Head): RequestLine | undefined {
+  head.requestLine ??= parseRequestLine(head.startLine)
+  return head.requestLine
+}
+
+/** The head's start line as a response's; undefined if it is none. */
+export function statusLineOf(head: Head): StatusLine | undefined {
+  head.statusLine ??= parseStatusLine(head.startLine)
+  return head.statusLine
+}
 
 /** Parses a request line without its CRLF; undefined if it is none. */
 export function parseRequestLine(line: string): RequestLine | undefined {
@@ -83,7 +98,14 @@ export function parseHead(text: string): Head | HeadProblem {
     }
   }
   if (contentLength !== undefined && transferEncoding !== 'none') return 'framing_conflict'
-  return { startLine, headers, contentLength, transferEncoding }
+  return {
+    requestLine: undefined,
+    statusLine: undefined,
+    startLine,
+    headers,
+    contentLength,
+    transferEncoding,
+  }
 }
 
 /** NUL, or CR and LF apart: recipients differ in what they make of them. */

@@ -3,6 +3,7 @@ import type { HttpMessage } from '../../exchange/exchange.js'
 import type { ParserHost, Side } from '../protocol.js'
 import { ChunkedDecoder } from './chunked.js'
 import { findHeadEnd, type Head, type Headers, type HeadProblem, parseHead } from './head.js'
+import type { HeadMemory } from './head-memory.js'
 import { KeptBody } from './kept-body.js'
 
 /** Longest head, start line and fields together; longer is given up on. */
@@ -69,14 +70,18 @@ export class MessageReader {
   readonly #side: Side
   readonly #host: ParserHost
   readonly #owner: ReaderOwner
+  readonly #memory: HeadMemory
+  readonly #slot: number
   readonly #addToBody = (bytes: Uint8Array, from: number, to: number): void => {
     this.#message?.body?.add(bytes, from, to)
   }
 
-  constructor(side: Side, host: ParserHost, owner: ReaderOwner) {
+  constructor(side: Side, host: ParserHost, owner: ReaderOwner, memory: HeadMemory) {
     this.#side = side
     this.#host = host
     this.#owner = owner
+    this.#memory = memory
+    this.#slot = memory.takeSlot()
   }
 
   get isLost(): boolean {
@@ -164,10 +169,18 @@ export class MessageReader {
     while (bytes[at] === 0x0d || bytes[at] === 0x0a) at++
     if (at === bytes.length) return at
     this.#startNs = timeNs
+    const known = this.#memory.find(this.#slot, bytes, at)
+    if (known !== undefined) {
+      this.#takeHead(known.head, known.bytes, timeNs)
+      return at + known.bytes
+    }
     const end = findHeadEnd(bytes, at, bytes.length)
     if (end === -1) return this.#pushHeadPart(bytes, at, timeNs)
     if (end - at > MAX_HEAD_BYTES) this.#fail('head_limit')
-    else this.#endHead(latin1(bytes, at, end), timeNs)
+    else {
+      const head = this.#endHead(latin1(bytes, at, end), timeNs)
+      if (head !== undefined) this.#memory.remember(this.#slot, head, bytes, at, end)
+    }
     return end
   }
 
@@ -211,13 +224,19 @@ export class MessageReader {
     this.#headUsed = 0
   }
 
-  #endHead(text: string, timeNs: bigint): void {
+  /** Undefined if it is none. */
+  #endHead(text: string, timeNs: bigint): Head | undefined {
     const head = parseHead(text)
     if (typeof head === 'string') {
       this.#fail(head)
-      return
+      return undefined
     }
-    const message = new MessageDraft(head, text.length, this.#startNs, timeNs)
+    this.#takeHead(head, text.length, timeNs)
+    return head
+  }
+
+  #takeHead(head: Head, headBytes: number, timeNs: bigint): void {
+    const message = new MessageDraft(head, headBytes, this.#startNs, timeNs)
     const framing = this.#owner.onHead(this.#side, message, head)
     if (this.#state === 'stopped') return
     if (framing === 'bad_start_line') this.#fail(framing)

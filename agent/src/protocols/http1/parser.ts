@@ -8,7 +8,8 @@
 import type { HttpExchange } from '../../exchange/exchange.js'
 import type { EndReason, ParserHost, ProtocolParser, Side } from '../protocol.js'
 import { detectRequest } from './detect.js'
-import { type Head, parseRequestLine, parseStatusLine, type RequestLine } from './head.js'
+import { type Head, type RequestLine, requestLineOf, statusLineOf } from './head.js'
+import type { HeadMemory } from './head-memory.js'
 import {
   type Framing,
   type MessageDraft,
@@ -79,11 +80,11 @@ export class Http1Parser implements ProtocolParser, ReaderOwner {
   #lastSide: Side | undefined
   #index = 0
 
-  constructor(host: ParserHost, counters: Http1Counters) {
+  constructor(host: ParserHost, counters: Http1Counters, memory: HeadMemory) {
     this.#host = host
     this.#counters = counters
-    this.#request = new MessageReader('request', host, this)
-    this.#response = new MessageReader('response', host, this)
+    this.#request = new MessageReader('request', host, this, memory)
+    this.#response = new MessageReader('response', host, this, memory)
   }
 
   push(side: Side, bytes: Uint8Array, timeNs: bigint): void {
@@ -173,7 +174,7 @@ export class Http1Parser implements ProtocolParser, ReaderOwner {
   }
 
   #onRequestHead(message: MessageDraft, head: Head): Framing | Refusal {
-    const line = parseRequestLine(head.startLine)
+    const line = requestLineOf(head)
     if (line === undefined) return 'bad_start_line'
     if (head.transferEncoding === 'other') return this.#giveUp('framing_conflict')
     if (head.transferEncoding === 'chunked' && line.minor === 0) return this.#giveUp('framing_conflict')
@@ -186,7 +187,7 @@ export class Http1Parser implements ProtocolParser, ReaderOwner {
   }
 
   #onResponseHead(message: MessageDraft, head: Head): Framing | Refusal {
-    const line = parseStatusLine(head.startLine)
+    const line = statusLineOf(head)
     const open = this.#open[0]
     if (open === undefined || open.response !== undefined) {
       this.#counters.orphanResponses++
