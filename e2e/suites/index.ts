@@ -3,6 +3,7 @@ import type { Suite } from '../suite.js'
 import { suite as agentStore } from './agent-store.js'
 import { suite as browser } from './browser.js'
 import { suite as cli } from './cli.js'
+import { suite as hostile } from './hostile.js'
 import { suite as kill } from './kill.js'
 import { suite as objectUrls } from './object-urls.js'
 import { suite as rest } from './rest.js'
@@ -20,6 +21,7 @@ export const suites: readonly Suite[] = [
   browser,
   smoke,
   rest,
+  hostile,
   tail,
   steer,
   kill,

@@ -24,7 +24,8 @@ const VERSION = ' HTTP/1.'
 
 /**
  * `match` if bytes begin a request: a method and a target, and the version too where the line's end is in
- * sight. A method that is not a common one needs the whole line. `more` if too few bytes are there to tell.
+ * sight. A method that is not a common one needs the whole line, or a path as far as the bytes go. `more` if
+ * too few bytes are there to tell.
  */
 export function detectRequest(bytes: Uint8Array): Detection {
   const methodEnd = endOfMethod(bytes)
@@ -34,7 +35,8 @@ export function detectRequest(bytes: Uint8Array): Detection {
   if (target === undefined) return 'more'
   if (target <= 0x20 || target === 0x7f) return 'no'
   const lineEnd = bytes.indexOf(0x0a, methodEnd)
-  if (lineEnd === -1) return KNOWN_METHODS.has(text(bytes, 0, methodEnd)) ? 'match' : 'no'
+  if (lineEnd === -1)
+    return KNOWN_METHODS.has(text(bytes, 0, methodEnd)) || isPath(bytes, methodEnd + 1) ? 'match' : 'no'
   const version = text(bytes, Math.max(methodEnd, lineEnd - 10), lineEnd)
   return version.startsWith(VERSION) && version.endsWith('\r') && /[01]/.test(version.charAt(8))
     ? 'match'
@@ -51,6 +53,10 @@ function endOfMethod(bytes: Uint8Array): number | undefined {
     if (!isMethodByte) return undefined
   }
   return bytes.length <= MAX_METHOD_BYTES ? bytes.length : undefined
+}
+
+function isPath(bytes: Uint8Array, from: number): boolean {
+  return bytes[from] === 0x2f && bytes.subarray(from).every((byte) => byte > 0x20 && byte !== 0x7f)
 }
 
 function text(bytes: Uint8Array, from: number, to: number): string {
