@@ -20,7 +20,7 @@ describe('readSecret', () => {
     writeFileSync(large, 'hunter2'.repeat(10_000))
     assert.throws(
       () => readSecret({ env: 'KEY' }, {}),
-      /^Error: secret: environment variable KEY is not set$/,
+      /^ExitError: secret: environment variable KEY is not set$/,
     )
     assert.throws(() => readSecret({ env: 'KEY' }, { KEY: '' }), /is empty/)
     assert.throws(() => readSecret({ file: join(directory, 'no') }, {}), /cannot read file .*no \(ENOENT\)$/)

@@ -1,11 +1,12 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import type { SecretReference } from './config/schema.js'
+import { ExitError, exitCodes } from './exit-codes.js'
 
 const maxSecretBytes = 64 * 1024
 
 /**
- * The secret that a reference names. A file loses one trailing newline. Throws an Error that names the
- * variable or file, never the value, if there is none, it is empty, or a file is above 64 KiB.
+ * The secret that a reference names. A file loses one trailing newline. Throws an ExitError that names
+ * the variable or file, never the value, if there is none, it is empty, or a file is above 64 KiB.
  */
 export function readSecret(reference: SecretReference, env: NodeJS.ProcessEnv): string {
   if ('env' in reference) return requireValue(env[reference.env], `environment variable ${reference.env}`)
@@ -13,8 +14,8 @@ export function readSecret(reference: SecretReference, env: NodeJS.ProcessEnv): 
 }
 
 function requireValue(value: string | undefined, source: string): string {
-  if (value === undefined) throw new Error(`secret: ${source} is not set`)
-  if (value === '') throw new Error(`secret: ${source} is empty`)
+  if (value === undefined) throw new ExitError(exitCodes.config, `secret: ${source} is not set`)
+  if (value === '') throw new ExitError(exitCodes.config, `secret: ${source} is empty`)
   return value
 }
 
@@ -34,8 +35,9 @@ function readBounded(file: string): string {
     }
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
-    throw new Error(`secret: cannot read file ${file} (${code})`)
+    throw new ExitError(exitCodes.config, `secret: cannot read file ${file} (${code})`)
   }
-  if (length > maxSecretBytes) throw new Error(`secret: file ${file} is larger than ${maxSecretBytes} bytes`)
+  if (length > maxSecretBytes)
+    throw new ExitError(exitCodes.config, `secret: file ${file} is larger than ${maxSecretBytes} bytes`)
   return buffer.toString('utf8', 0, length)
 }

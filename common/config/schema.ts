@@ -8,16 +8,14 @@ const KIB = 1024
 const MIB = 1024 * KIB
 const GIB = 1024 * MIB
 
-/** HOST:PORT; port 0 lets the system choose. */
-const listenAddress = (port: number) =>
-  z
-    .string()
-    .regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, 'expected HOST:PORT, such as 127.0.0.1:7400')
-    .default(`127.0.0.1:${port}`)
+/** HOST:PORT or [IPV6]:PORT with a port of at most 65535. */
+const ADDRESS =
+  /^(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/
 
-const serviceAddress = z
-  .string()
-  .regex(/^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$/, 'expected HOST:PORT, such as 127.0.0.1:7400')
+const serviceAddress = z.string().regex(ADDRESS, 'expected HOST:PORT, such as 127.0.0.1:7400')
+
+/** Port 0 lets the system choose. */
+const listenAddress = (port: number) => serviceAddress.default(`127.0.0.1:${port}`)
 
 /** A secret by reference: it never stands in the file itself. */
 export const secretReference = z
@@ -175,6 +173,7 @@ export const agentConfigSchema = z.strictObject({
     .int()
     .min(64 * KIB)
     .max(GIB)
+    .refine((bytes) => Number.isInteger(Math.log2(bytes)), 'expected a power of two, such as 16777216')
     .default(16 * MIB)
     .describe('Ring buffer for plaintext; a power of two.'),
   max_connections: z

@@ -4,7 +4,7 @@ import { Command } from 'commander'
 import { startAdminServer } from '../../common/admin-server.js'
 import { ConfigError, loadConfig } from '../../common/config/load.js'
 import { type ControlplaneConfig, controlplaneConfigSchema } from '../../common/config/schema.js'
-import { exitCodes } from '../../common/exit-codes.js'
+import { ExitError, exitCodes } from '../../common/exit-codes.js'
 import { Lifecycle, untilSignal } from '../../common/lifecycle.js'
 import { createLogger, type Logger } from '../../common/log.js'
 import { startTelemetry } from '../../common/telemetry.js'
@@ -34,7 +34,7 @@ async function main(file: string | undefined): Promise<number> {
     return exitCodes.ok
   } catch (error) {
     logger.error({ error }, 'the control plane cannot run')
-    return exitCodes.failure
+    return error instanceof ExitError ? error.exitCode : exitCodes.failure
   } finally {
     await lifecycle.stop()
   }

@@ -129,6 +129,29 @@ const checkUsage = async ({ cell }: SuiteContext, directory: string): Promise<vo
     assert.match(stderr, /does not exist/)
     return undefined
   })
+  await cell('values that cannot work: exit code 3 and what is accepted', async () => {
+    const file = join(directory, 'values.yaml')
+    await writeFile(file, 'ring_bytes: 100000\nadmin:\n  listen: 127.0.0.1:99999\n')
+    const { code, stderr } = await call('agent', '--config', file)
+    assert.equal(code, 3)
+    assert.match(stderr, /values\.yaml:1:1\d?: .*power of two/)
+    assert.match(stderr, /values\.yaml:3:\d+: .*HOST:PORT/)
+    return undefined
+  })
+  await cell('secret that is not there: exit code 3, one line', async () => {
+    const file = join(directory, 'secret.yaml')
+    const keys = 'access_key_id: {env: NOT_SET}, secret_access_key: {env: NOT_SET}'
+    await writeFile(file, `data_dir: ${directory}/d\nstores: [{type: s3, bucket: abc, ${keys}}]\n`)
+    const { code, stderr } = await call('agent', '--config', file)
+    assert.equal(code, 3, stderr)
+    assert.match(stderr, /environment variable NOT_SET is not set/)
+    return undefined
+  })
+  await cell('watch of a process that is not there: exit code 2', async () => {
+    const { code, stderr } = await call('watch', '--pid', '4194303')
+    assert.equal(code, 2)
+    return stderr.trim()
+  })
   await cell('no capabilities: exit code 4, one line', async () => {
     const drop = ['setpriv', '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all']
     const { code, stdout, stderr } = await finish(start(['watch'], drop))

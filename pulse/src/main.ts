@@ -2,7 +2,7 @@
 import { Command } from 'commander'
 import { ConfigError, loadConfig } from '../../common/config/load.js'
 import { pulseConfigSchema } from '../../common/config/schema.js'
-import { exitCodes } from '../../common/exit-codes.js'
+import { ExitError, exitCodes } from '../../common/exit-codes.js'
 import { untilSignal } from '../../common/lifecycle.js'
 import { createLogger } from '../../common/log.js'
 import { startTelemetry } from '../../common/telemetry.js'
@@ -39,7 +39,7 @@ async function main(file: string | undefined): Promise<number> {
     return exitCodes.ok
   } catch (error) {
     logger.error({ error }, 'pulse cannot run')
-    return exitCodes.failure
+    return error instanceof ExitError ? error.exitCode : exitCodes.failure
   } finally {
     await telemetry.stop()
   }

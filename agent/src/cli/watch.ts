@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs'
 import { agentConfigSchema } from '../../../common/config/schema.js'
-import { exitCodes } from '../../../common/exit-codes.js'
+import { ExitError, exitCodes } from '../../../common/exit-codes.js'
 import { untilSignal } from '../../../common/lifecycle.js'
 import type { Exchange } from '../exchange/exchange.js'
 import { type Observation, observe } from '../observe.js'
@@ -66,6 +67,8 @@ function start(
   onExchange: (exchange: Exchange) => void,
 ): Promise<Observation> {
   const config = agentConfigSchema.parse({})
+  const unknown = options.pid.filter((pid) => !existsSync(`/proc/${pid}`))
+  if (unknown.length > 0) throw new ExitError(exitCodes.usage, `no process has pid ${unknown.join(', ')}`)
   return observe({
     targets: options.pid.length === 0 ? { mode: 'all' } : { mode: 'only', pids: options.pid },
     config: { ...config, capture: { ...config.capture, max_body_bytes: options.maxBody } },

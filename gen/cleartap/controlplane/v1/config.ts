@@ -233,6 +233,7 @@ export interface ResourceError {
   /** Place in the document, such as "capture.level". */
   path: string;
   code: string;
+  /** Quotes the document where it is wrong. */
   message: string;
   line: number;
   column: number;
