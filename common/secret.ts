@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { readTextFile } from './bounded-file.js'
 import type { SecretReference } from './config/schema.js'
 import { ExitError, exitCodes } from './exit-codes.js'
 
@@ -20,24 +20,13 @@ function requireValue(value: string | undefined, source: string): string {
 }
 
 function readBounded(file: string): string {
-  const buffer = Buffer.alloc(maxSecretBytes + 1)
-  let length = 0
+  let text: string | undefined
   try {
-    const fd = openSync(file, 'r')
-    try {
-      let read = -1
-      while (read !== 0 && length < buffer.length) {
-        read = readSync(fd, buffer, length, buffer.length - length, null)
-        length += read
-      }
-    } finally {
-      closeSync(fd)
-    }
+    text = readTextFile(file, maxSecretBytes)
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
     throw new ExitError(exitCodes.config, `secret: cannot read file ${file} (${code})`)
   }
-  if (length > maxSecretBytes)
-    throw new ExitError(exitCodes.config, `secret: file ${file} is larger than ${maxSecretBytes} bytes`)
-  return buffer.toString('utf8', 0, length)
+  if (text !== undefined) return text
+  throw new ExitError(exitCodes.config, `secret: file ${file} is larger than ${maxSecretBytes} bytes`)
 }

@@ -27,7 +27,8 @@ async function writeSynced(path: string, content: string): Promise<void> {
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
+/** Brings what was made or renamed in a directory onto the disk. */
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r')
   try {
     await directory.sync()

@@ -1,6 +1,6 @@
-import { closeSync, openSync, readSync } from 'node:fs'
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml'
 import type { z } from 'zod'
+import { readTextFile } from '../bounded-file.js'
 import { describeIssue, pathText } from './describe-issue.js'
 
 const maxFileBytes = 1024 * 1024
@@ -75,26 +75,14 @@ function toValue(document: Document, name: string): unknown {
 }
 
 function readBounded(file: string): string {
-  const buffer = Buffer.alloc(maxFileBytes + 1)
-  let length = 0
+  let text: string | undefined
   try {
-    const fd = openSync(file, 'r')
-    try {
-      let read = -1
-      while (read !== 0 && length < buffer.length) {
-        read = readSync(fd, buffer, length, buffer.length - length, null)
-        length += read
-      }
-    } finally {
-      closeSync(fd)
-    }
+    text = readTextFile(file, maxFileBytes)
   } catch (error) {
     throw new ConfigError(file, [{ text: `cannot read the file: ${readFailure(error)}` }])
   }
-  if (length > maxFileBytes) {
-    throw new ConfigError(file, [{ text: `the file is larger than ${maxFileBytes} bytes` }])
-  }
-  return buffer.toString('utf8', 0, length)
+  if (text !== undefined) return text
+  throw new ConfigError(file, [{ text: `the file is larger than ${maxFileBytes} bytes` }])
 }
 
 function readFailure(error: unknown): string {

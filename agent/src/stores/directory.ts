@@ -1,7 +1,9 @@
 /** Objects as files below a directory, under their keys. */
+
 import { mkdir, open, rename, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { StoreConfig } from '../../../common/config/schema.js'
+import { syncDirectory } from '../durable-file.js'
 import type { StoredObject } from './store.js'
 import { type ObjectWriter, UploadQueue, type WriteOutcome } from './upload-queue.js'
 
@@ -61,14 +63,5 @@ async function writeSynced(path: string, chunks: readonly Uint8Array[]): Promise
     await file.sync()
   } finally {
     await file.close()
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r')
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
   }
 }
